@@ -1,0 +1,113 @@
+use std::collections::BTreeSet;
+
+use names::{Labels, NodeName, PeerName, PoolName, Selector};
+
+use crate::view::{Node, Pool, Service};
+
+/// Which pools an advertisement is for: by name or by label. Neither given means all.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Pools {
+    /// `spec.ipAddressPools`
+    pub names: BTreeSet<PoolName>,
+    /// `spec.ipAddressPoolSelectors`
+    pub selectors: Vec<Selector>,
+}
+
+impl Pools {
+    fn include(&self, name: &PoolName, labels: &Labels) -> bool {
+        let unrestricted = self.names.is_empty() && self.selectors.is_empty();
+        unrestricted
+            || self.names.contains(name)
+            || self.selectors.iter().any(|selector| selector.matches(labels))
+    }
+}
+
+/// Says that addresses are announced by ARP and NDP.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct L2Advertisement {
+    /// For addresses of these pools.
+    pub pools: Pools,
+    /// From these nodes; none given means all.
+    pub node_selectors: Vec<Selector>,
+    /// For these Services; none given means all.
+    pub service_selectors: Vec<Selector>,
+    /// On these interfaces.
+    pub interfaces: Interfaces,
+}
+
+/// Where an address is answered for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Interfaces {
+    /// On every interface that is not excluded by its kind.
+    All,
+    /// On these only.
+    Named(BTreeSet<String>),
+}
+
+impl Interfaces {
+    /// What two advertisements together ask for.
+    pub(crate) fn union(self, other: &Self) -> Self {
+        match (self, other) {
+            (Self::Named(mut ours), Self::Named(theirs)) => {
+                ours.extend(theirs.iter().cloned());
+                Self::Named(ours)
+            }
+            (Self::All, Self::All | Self::Named(_)) | (Self::Named(_), Self::All) => Self::All,
+        }
+    }
+}
+
+/// Says that addresses are announced by BGP.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BgpAdvertisement {
+    /// For addresses of these pools.
+    pub pools: Pools,
+    /// From these nodes; none given means all.
+    pub node_selectors: Vec<Selector>,
+    /// For these Services; none given means all.
+    pub service_selectors: Vec<Selector>,
+    /// To these peers; none given means all.
+    pub peers: BTreeSet<PeerName>,
+    /// LOCAL_PREF toward internal peers (RFC 4271 §5.1.5).
+    pub local_pref: Option<u32>,
+}
+
+/// What both kinds of advertisement have in common: for what, and from where.
+pub(crate) trait Advertisement {
+    fn pools(&self) -> &Pools;
+    fn node_selectors(&self) -> &[Selector];
+    fn service_selectors(&self) -> &[Selector];
+
+    fn is_for(&self, (name, pool): (&PoolName, &Pool), service: &Service) -> bool {
+        self.pools().include(name, &pool.labels)
+            && Selector::any_matches(self.service_selectors(), &service.labels)
+    }
+
+    fn is_from(&self, (_, node): (&NodeName, &Node)) -> bool {
+        Selector::any_matches(self.node_selectors(), &node.labels)
+    }
+}
+
+impl Advertisement for L2Advertisement {
+    fn pools(&self) -> &Pools {
+        &self.pools
+    }
+    fn node_selectors(&self) -> &[Selector] {
+        &self.node_selectors
+    }
+    fn service_selectors(&self) -> &[Selector] {
+        &self.service_selectors
+    }
+}
+
+impl Advertisement for BgpAdvertisement {
+    fn pools(&self) -> &Pools {
+        &self.pools
+    }
+    fn node_selectors(&self) -> &[Selector] {
+        &self.node_selectors
+    }
+    fn service_selectors(&self) -> &[Selector] {
+        &self.service_selectors
+    }
+}

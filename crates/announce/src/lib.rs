@@ -1,0 +1,24 @@
+//! Decides what this node announces, from one snapshot of the cluster.
+//!
+//! The unit is the *address*, never the Service: one election per address. [`plan`] is a plain function of the
+//! [`View`]; the same view gives the same answer on every node, without a word exchanged. A change to the view
+//! says which addresses it [`Touched`], so that the work is proportional to the change.
+//!
+//! It knows no time, no sockets and no Kubernetes. It does not yet know who is alive faster than the node list
+//! says; an owner of an L2 address is the first in [`ranking`] among the nodes that the view calls ready.
+
+mod advertisement;
+mod election;
+mod eligibility;
+mod plan;
+mod silence;
+mod view;
+
+pub use advertisement::{BgpAdvertisement, Interfaces, L2Advertisement, Pools};
+pub use election::ranking;
+pub use plan::{AddressPlan, Route, plan};
+pub use silence::Silence;
+pub use view::{
+    Endpoints, Exclusion, Families, Family, Node, Peer, Pool, Reach, Readiness, Service, Touched,
+    TrafficPolicy, Usable, View,
+};

@@ -1,0 +1,261 @@
+use names::{Labels, Operator, PoolName, Requirement};
+
+use super::*;
+use crate::Pools;
+use crate::view::{Endpoints, Exclusion, Families, Peer, Pool, Reach, TrafficPolicy, Usable};
+
+const VIP: &str = "192.0.2.10";
+const VIP6: &str = "2001:db8::10";
+
+/// Three ready nodes, one pool, one Service with an endpoint on n1, one advertisement of each kind, one peer.
+fn view() -> View {
+    let mut view = View::default();
+    for name in ["n1", "n2", "n3"] {
+        view.set_node(NodeName::new(name), Some(node(name)));
+    }
+    let prefixes = vec!["192.0.2.0/24".parse().unwrap(), "2001:db8::/64".parse().unwrap()];
+    view.set_pool(PoolName::new("pool"), Some(Pool { labels: Labels::new(), prefixes }));
+    view.set_service(key(), Some(service(TrafficPolicy::Cluster)));
+    view.set_endpoints(key(), Some(endpoints(&["n1"])));
+    view.set_l2_advertisement(AdvertisementName::new("l2"), Some(l2_advertisement()));
+    view.set_bgp_advertisement(AdvertisementName::new("bgp"), Some(bgp_advertisement(None)));
+    view.set_peer(PeerName::new("tor"), Some(peer(&[Family::V4, Family::V6])));
+    view
+}
+
+fn key() -> ServiceKey {
+    ServiceKey::new("default", "web")
+}
+
+fn node(name: &str) -> Node {
+    Node {
+        labels: [("name".to_owned(), name.to_owned())].into(),
+        readiness: Readiness::Ready,
+        network: Reach::Available,
+        exclusion: Exclusion::None,
+    }
+}
+
+fn service(policy: TrafficPolicy) -> Service {
+    let addresses = [VIP.parse().unwrap(), VIP6.parse().unwrap()].into();
+    Service { labels: [("app".to_owned(), "web".to_owned())].into(), addresses, pool: None, policy }
+}
+
+fn endpoints(nodes: &[&str]) -> Endpoints {
+    let usable = Usable { elsewhere: 0, nodes: nodes.iter().map(|name| NodeName::new(*name)).collect() };
+    Endpoints { v4: usable.clone(), v6: usable }
+}
+
+fn l2_advertisement() -> L2Advertisement {
+    L2Advertisement {
+        pools: Pools::default(),
+        node_selectors: vec![],
+        service_selectors: vec![],
+        interfaces: Interfaces::All,
+    }
+}
+
+fn bgp_advertisement(local_pref: Option<u32>) -> BgpAdvertisement {
+    BgpAdvertisement {
+        pools: Pools::default(),
+        node_selectors: vec![],
+        service_selectors: vec![],
+        peers: BTreeSet::new(),
+        local_pref,
+    }
+}
+
+fn peer(families: &[Family]) -> Peer {
+    Peer { node_selectors: vec![], families: families.iter().copied().collect::<Families>() }
+}
+
+fn on(label: &str, value: &str) -> Vec<Selector> {
+    let operator = Operator::In([value.to_owned()].into());
+    vec![Selector::new([Requirement { key: label.into(), operator }])]
+}
+
+fn at(view: &View, node: &str, address: &str) -> AddressPlan {
+    plan(view, &NodeName::new(node), address.parse().unwrap())
+}
+
+fn owners(view: &View, address: &str) -> Vec<String> {
+    let nodes = view.nodes.keys().filter(|node| plan(view, node, address.parse().unwrap()).l2.is_ok());
+    nodes.map(ToString::to_string).collect()
+}
+
+fn announcers(view: &View, address: &str) -> Vec<String> {
+    let nodes = view.nodes.keys().filter(|node| plan(view, node, address.parse().unwrap()).bgp.is_ok());
+    nodes.map(ToString::to_string).collect()
+}
+
+#[test]
+fn one_node_answers_and_every_node_announces() {
+    let view = view();
+    for address in [VIP, VIP6] {
+        assert_eq!(owners(&view, address).len(), 1);
+        assert_eq!(announcers(&view, address), ["n1", "n2", "n3"]);
+    }
+}
+
+#[test]
+fn a_node_that_is_not_ready_hands_its_addresses_on_and_goes_on_announcing_routes() {
+    let mut view = view();
+    let first = owners(&view, VIP)[0].clone();
+    view.set_node(NodeName::new(&first), Some(Node { readiness: Readiness::NotReady, ..node(&first) }));
+    let second = owners(&view, VIP);
+    assert_eq!(second.len(), 1);
+    assert_ne!(second[0], first);
+    assert_eq!(at(&view, &first, VIP).l2, Err(Silence::NodeNotReady));
+    assert_eq!(announcers(&view, VIP).len(), 3);
+}
+
+#[test]
+fn no_endpoint_no_announcement() {
+    let mut view = view();
+    view.set_endpoints(key(), None);
+    let plan = at(&view, "n1", VIP);
+    assert_eq!(plan.l2, Err(Silence::NoUsableEndpoint));
+    assert_eq!(plan.bgp, Err(Silence::NoUsableEndpoint));
+}
+
+#[test]
+fn an_endpoint_of_one_family_announces_that_family_only() {
+    let mut view = view();
+    let mut only_v6 = endpoints(&["n1"]);
+    only_v6.v4 = Usable::default();
+    view.set_endpoints(key(), Some(only_v6));
+    assert_eq!(announcers(&view, VIP), Vec::<String>::new());
+    assert_eq!(announcers(&view, VIP6).len(), 3);
+}
+
+#[test]
+fn local_traffic_policy_announces_only_where_an_endpoint_lives() {
+    let mut view = view();
+    view.set_service(key(), Some(service(TrafficPolicy::Local)));
+    view.set_endpoints(key(), Some(endpoints(&["n2", "n3"])));
+    assert_eq!(announcers(&view, VIP), ["n2", "n3"]);
+    assert_eq!(at(&view, "n1", VIP).bgp, Err(Silence::NoLocalEndpoint));
+    assert_eq!(at(&view, "n1", VIP).l2, Err(Silence::NoLocalEndpoint));
+    assert!(["n2", "n3"].contains(&owners(&view, VIP)[0].as_str()));
+}
+
+#[test]
+fn an_endpoint_that_names_no_node_counts_for_cluster_and_not_for_local() {
+    let mut view = view();
+    let usable = Usable { elsewhere: 1, nodes: BTreeSet::new() };
+    view.set_endpoints(key(), Some(Endpoints { v4: usable.clone(), v6: usable }));
+    assert_eq!(announcers(&view, VIP).len(), 3);
+    view.set_service(key(), Some(service(TrafficPolicy::Local)));
+    assert_eq!(announcers(&view, VIP), Vec::<String>::new());
+}
+
+#[test]
+fn the_exclude_label_is_an_order_except_for_a_reserve_that_alone_is_left() {
+    let mut view = view();
+    let mut exclude = |name: &str, exclusion| {
+        view.set_node(NodeName::new(name), Some(Node { exclusion, ..node(name) }));
+        view.clone()
+    };
+    let excluded = exclude("n1", Exclusion::Never);
+    assert_eq!(announcers(&excluded, VIP), ["n2", "n3"]);
+    assert_eq!(at(&excluded, "n1", VIP).l2, Err(Silence::NodeExcluded));
+    let reserve = exclude("n2", Exclusion::Reserve);
+    assert_eq!(announcers(&reserve, VIP), ["n3"]);
+    assert_eq!(owners(&reserve, VIP), ["n3"]);
+    let alone = exclude("n3", Exclusion::Never);
+    assert_eq!(announcers(&alone, VIP), ["n2"]);
+    assert_eq!(owners(&alone, VIP), ["n2"]);
+}
+
+#[test]
+fn a_node_without_its_network_announces_nothing() {
+    let mut view = view();
+    view.set_node(NodeName::new("n1"), Some(Node { network: Reach::Unavailable, ..node("n1") }));
+    assert_eq!(at(&view, "n1", VIP).bgp, Err(Silence::NodeNetworkUnavailable));
+    assert_eq!(announcers(&view, VIP), ["n2", "n3"]);
+}
+
+#[test]
+fn advertisements_select_pools_nodes_and_services() {
+    let select = |change: fn(&mut L2Advertisement)| {
+        let mut view = view();
+        let mut advertisement = l2_advertisement();
+        change(&mut advertisement);
+        view.set_l2_advertisement(AdvertisementName::new("l2"), Some(advertisement));
+        view
+    };
+    let other_pool = select(|one| one.pools.names = [PoolName::new("other")].into());
+    assert_eq!(at(&other_pool, "n1", VIP).l2, Err(Silence::NoAdvertisement));
+    let this_pool = select(|one| one.pools.names = [PoolName::new("pool")].into());
+    assert_eq!(owners(&this_pool, VIP).len(), 1);
+    let by_label = select(|one| one.pools.selectors = on("tier", "gold"));
+    assert_eq!(at(&by_label, "n1", VIP).l2, Err(Silence::NoAdvertisement));
+    let one_node = select(|one| one.node_selectors = on("name", "n3"));
+    assert_eq!(owners(&one_node, VIP), ["n3"]);
+    assert_eq!(at(&one_node, "n1", VIP).l2, Err(Silence::NodeNotSelected));
+    let other_service = select(|one| one.service_selectors = on("app", "mail"));
+    assert_eq!(at(&other_service, "n1", VIP).l2, Err(Silence::NoAdvertisement));
+}
+
+#[test]
+fn interfaces_of_several_advertisements_add_up() {
+    let mut view = view();
+    let named = |name: &str| {
+        Some(L2Advertisement {
+            interfaces: Interfaces::Named([name.to_owned()].into()),
+            ..l2_advertisement()
+        })
+    };
+    view.set_l2_advertisement(AdvertisementName::new("l2"), named("eth0"));
+    view.set_l2_advertisement(AdvertisementName::new("more"), named("eth1"));
+    let owner = owners(&view, VIP)[0].clone();
+    let both = Interfaces::Named(["eth0".to_owned(), "eth1".to_owned()].into());
+    assert_eq!(at(&view, &owner, VIP).l2, Ok(both));
+    view.set_l2_advertisement(AdvertisementName::new("all"), Some(l2_advertisement()));
+    assert_eq!(at(&view, &owner, VIP).l2, Ok(Interfaces::All));
+}
+
+#[test]
+fn a_route_goes_to_the_peers_that_carry_its_family_on_this_node() {
+    let mut view = view();
+    view.set_peer(PeerName::new("tor"), Some(peer(&[Family::V4])));
+    view.set_peer(PeerName::new("tor6"), Some(peer(&[Family::V6])));
+    let far = Peer { node_selectors: on("name", "n9"), ..peer(&[Family::V4]) };
+    view.set_peer(PeerName::new("far"), Some(far));
+    let peers = |address| at(&view, "n1", address).bgp.unwrap().into_keys().collect::<Vec<_>>();
+    assert_eq!(peers(VIP), [PeerName::new("tor")]);
+    assert_eq!(peers(VIP6), [PeerName::new("tor6")]);
+    view.set_peer(PeerName::new("tor6"), None);
+    assert_eq!(at(&view, "n1", VIP6).bgp, Err(Silence::NoPeer));
+}
+
+#[test]
+fn advertisements_that_disagree_for_one_peer_announce_nothing_and_name_each_other() {
+    let mut view = view();
+    view.set_bgp_advertisement(AdvertisementName::new("other"), Some(bgp_advertisement(Some(200))));
+    let conflict =
+        Silence::ConflictingAdvertisements(AdvertisementName::new("bgp"), AdvertisementName::new("other"));
+    assert_eq!(at(&view, "n1", VIP).bgp, Err(conflict));
+    let elsewhere =
+        BgpAdvertisement { peers: [PeerName::new("spine")].into(), ..bgp_advertisement(Some(200)) };
+    view.set_bgp_advertisement(AdvertisementName::new("other"), Some(elsewhere));
+    assert!(at(&view, "n1", VIP).bgp.is_ok());
+}
+
+#[test]
+fn the_pool_that_the_controller_named_counts_also_when_it_no_longer_has_the_address() {
+    let mut view = view();
+    let prefixes = vec!["198.51.100.0/24".parse().unwrap()];
+    view.set_pool(PoolName::new("pool"), Some(Pool { labels: Labels::new(), prefixes }));
+    assert_eq!(at(&view, "n1", VIP).bgp, Err(Silence::NoPool));
+    let named = Service { pool: Some(PoolName::new("pool")), ..service(TrafficPolicy::Cluster) };
+    view.set_service(key(), Some(named));
+    assert!(at(&view, "n1", VIP).bgp.is_ok());
+}
+
+#[test]
+fn an_unknown_address_and_an_unknown_node_are_silent() {
+    let view = view();
+    assert_eq!(at(&view, "n1", "192.0.2.99").bgp, Err(Silence::NoService));
+    assert_eq!(at(&view, "n9", VIP).bgp, Err(Silence::NodeUnknown));
+}

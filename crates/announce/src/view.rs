@@ -1,0 +1,314 @@
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+
+use ipnetwork::IpNetwork;
+use names::{AdvertisementName, Labels, NodeName, PeerName, PoolName, Selector, ServiceKey};
+
+use crate::{BgpAdvertisement, L2Advertisement};
+
+/// An address family.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Family {
+    /// IPv4
+    V4,
+    /// IPv6
+    V6,
+}
+
+impl Family {
+    /// The family of an address.
+    pub fn of(address: IpAddr) -> Self {
+        match address {
+            IpAddr::V4(_) => Self::V4,
+            IpAddr::V6(_) => Self::V6,
+        }
+    }
+}
+
+/// The families that a BGP session carries.
+pub type Families = BTreeSet<Family>;
+
+/// What a decision may know of a node.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Node {
+    /// `metadata.labels`
+    pub labels: Labels,
+    /// The Ready condition.
+    pub readiness: Readiness,
+    /// The NetworkUnavailable condition.
+    pub network: Reach,
+    /// Whether it carries `node.kubernetes.io/exclude-from-external-load-balancers`.
+    pub exclusion: Exclusion,
+}
+
+/// Whether the node list calls a node ready.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Readiness {
+    /// Ready is True.
+    Ready,
+    /// Ready is False or Unknown.
+    NotReady,
+}
+
+/// Whether the node's pod network works.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reach {
+    /// NetworkUnavailable is not True.
+    Available,
+    /// NetworkUnavailable is True.
+    Unavailable,
+}
+
+/// How strongly a node is kept from announcing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Exclusion {
+    /// Not at all.
+    None,
+    /// It is a control-plane node, which installers label by habit: it announces while no other node can.
+    Reserve,
+    /// It never announces.
+    Never,
+}
+
+/// What a decision may know of an IPAddressPool.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pool {
+    /// `metadata.labels`
+    pub labels: Labels,
+    /// Its addresses, as prefixes.
+    pub prefixes: Vec<IpNetwork>,
+}
+
+/// What a decision may know of a BGPPeer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Peer {
+    /// Which nodes peer with it; none given means all.
+    pub node_selectors: Vec<Selector>,
+    /// What its session carries.
+    pub families: Families,
+}
+
+/// What a decision may know of a Service of type LoadBalancer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Service {
+    /// `metadata.labels`
+    pub labels: Labels,
+    /// `status.loadBalancer.ingress[].ip`
+    pub addresses: BTreeSet<IpAddr>,
+    /// The pool that the controller says they came from.
+    pub pool: Option<PoolName>,
+    /// `spec.externalTrafficPolicy`
+    pub policy: TrafficPolicy,
+}
+
+/// Which nodes may take a Service's traffic in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TrafficPolicy {
+    /// Any node.
+    Cluster,
+    /// Only nodes with an endpoint of their own.
+    Local,
+}
+
+/// A Service's usable endpoints, by family.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Endpoints {
+    /// Behind its IPv4 addresses.
+    pub v4: Usable,
+    /// Behind its IPv6 addresses.
+    pub v6: Usable,
+}
+
+impl Endpoints {
+    /// Those behind an address of this family.
+    pub fn of(&self, family: Family) -> &Usable {
+        match family {
+            Family::V4 => &self.v4,
+            Family::V6 => &self.v6,
+        }
+    }
+}
+
+/// Where usable endpoints are: those that are ready, or serving while they terminate.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Usable {
+    /// Usable endpoints that name no node.
+    pub elsewhere: usize,
+    /// Nodes with at least one.
+    pub nodes: BTreeSet<NodeName>,
+}
+
+impl Usable {
+    /// Whether there is none at all.
+    pub fn is_empty(&self) -> bool {
+        self.elsewhere == 0 && self.nodes.is_empty()
+    }
+}
+
+/// Which addresses have to be decided again after a change.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Touched {
+    /// These.
+    Addresses(BTreeSet<IpAddr>),
+    /// Every one.
+    All,
+}
+
+/// One snapshot of the cluster: all that a decision may see.
+#[derive(Debug, Clone, Default)]
+pub struct View {
+    pub(crate) nodes: BTreeMap<NodeName, Node>,
+    pub(crate) pools: BTreeMap<PoolName, Pool>,
+    pub(crate) peers: BTreeMap<PeerName, Peer>,
+    pub(crate) l2: BTreeMap<AdvertisementName, L2Advertisement>,
+    pub(crate) bgp: BTreeMap<AdvertisementName, BgpAdvertisement>,
+    pub(crate) services: BTreeMap<ServiceKey, Service>,
+    pub(crate) endpoints: BTreeMap<ServiceKey, Endpoints>,
+    pub(crate) by_address: BTreeMap<IpAddr, BTreeSet<ServiceKey>>,
+}
+
+/// Puts the value there, or takes it away; says whether that changed anything.
+fn replace<K: Ord, V: PartialEq>(map: &mut BTreeMap<K, V>, key: K, value: Option<V>) -> bool {
+    match value {
+        Some(value) if map.get(&key) == Some(&value) => false,
+        Some(value) => {
+            map.insert(key, value);
+            true
+        }
+        None => map.remove(&key).is_some(),
+    }
+}
+
+fn all_if(changed: bool) -> Touched {
+    if changed { Touched::All } else { Touched::Addresses(BTreeSet::new()) }
+}
+
+impl View {
+    /// A node as it is now; `None` when it is gone. The same for the other kinds below.
+    pub fn set_node(&mut self, name: NodeName, node: Option<Node>) -> Touched {
+        all_if(replace(&mut self.nodes, name, node))
+    }
+
+    /// A pool as it is now.
+    pub fn set_pool(&mut self, name: PoolName, pool: Option<Pool>) -> Touched {
+        all_if(replace(&mut self.pools, name, pool))
+    }
+
+    /// A BGP peer as it is now.
+    pub fn set_peer(&mut self, name: PeerName, peer: Option<Peer>) -> Touched {
+        all_if(replace(&mut self.peers, name, peer))
+    }
+
+    /// An L2Advertisement as it is now.
+    pub fn set_l2_advertisement(
+        &mut self,
+        name: AdvertisementName,
+        advertisement: Option<L2Advertisement>,
+    ) -> Touched {
+        all_if(replace(&mut self.l2, name, advertisement))
+    }
+
+    /// A BGPAdvertisement as it is now.
+    pub fn set_bgp_advertisement(
+        &mut self,
+        name: AdvertisementName,
+        advertisement: Option<BgpAdvertisement>,
+    ) -> Touched {
+        all_if(replace(&mut self.bgp, name, advertisement))
+    }
+
+    /// A Service as it is now. Touches the addresses that it had and those that it has.
+    pub fn set_service(&mut self, key: ServiceKey, service: Option<Service>) -> Touched {
+        if self.services.get(&key) == service.as_ref() {
+            return Touched::Addresses(BTreeSet::new());
+        }
+        let before = self.services.remove(&key).map(|old| old.addresses).unwrap_or_default();
+        let after = service.as_ref().map(|new| new.addresses.clone()).unwrap_or_default();
+        for address in &before {
+            if let Some(holders) = self.by_address.get_mut(address) {
+                holders.remove(&key);
+            }
+        }
+        self.by_address.retain(|address, holders| !before.contains(address) || !holders.is_empty());
+        for address in &after {
+            self.by_address.entry(*address).or_default().insert(key.clone());
+        }
+        if let Some(service) = service {
+            self.services.insert(key, service);
+        }
+        Touched::Addresses(before.union(&after).copied().collect())
+    }
+
+    /// A Service's usable endpoints as they are now. Touches the Service's addresses.
+    pub fn set_endpoints(&mut self, key: ServiceKey, endpoints: Option<Endpoints>) -> Touched {
+        let addresses = self.services.get(&key).map(|service| service.addresses.clone()).unwrap_or_default();
+        if replace(&mut self.endpoints, key, endpoints) {
+            Touched::Addresses(addresses)
+        } else {
+            Touched::Addresses(BTreeSet::new())
+        }
+    }
+
+    /// Every address that some Service holds.
+    pub fn addresses(&self) -> impl Iterator<Item = IpAddr> + '_ {
+        self.by_address.keys().copied()
+    }
+
+    /// The Services that hold an address: one, or several that share it.
+    pub fn holders(&self, address: IpAddr) -> impl Iterator<Item = (&ServiceKey, &Service)> {
+        let keys = self.by_address.get(&address);
+        keys.into_iter().flatten().filter_map(|key| Some((key, self.services.get(key)?)))
+    }
+
+    /// The pool of a Service's address: the one that the controller named, else one that contains it.
+    pub(crate) fn pool_of(&self, service: &Service, address: IpAddr) -> Option<(&PoolName, &Pool)> {
+        let named = service.pool.as_ref().and_then(|name| self.pools.get_key_value(name));
+        named.or_else(|| {
+            self.pools.iter().find(|(_, pool)| pool.prefixes.iter().any(|prefix| prefix.contains(address)))
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn service(addresses: &[&str]) -> Service {
+        Service {
+            labels: Labels::new(),
+            addresses: addresses.iter().map(|address| address.parse().unwrap()).collect(),
+            pool: None,
+            policy: TrafficPolicy::Cluster,
+        }
+    }
+
+    fn touched(addresses: &[&str]) -> Touched {
+        Touched::Addresses(addresses.iter().map(|address| address.parse().unwrap()).collect())
+    }
+
+    #[test]
+    fn a_changed_service_touches_its_old_and_new_addresses_only() {
+        let mut view = View::default();
+        let (a, b) = (ServiceKey::new("d", "a"), ServiceKey::new("d", "b"));
+        assert_eq!(view.set_service(a.clone(), Some(service(&["10.0.0.1"]))), touched(&["10.0.0.1"]));
+        assert_eq!(view.set_service(b, Some(service(&["10.0.0.2"]))), touched(&["10.0.0.2"]));
+        assert_eq!(
+            view.set_service(a.clone(), Some(service(&["10.0.0.3"]))),
+            touched(&["10.0.0.1", "10.0.0.3"])
+        );
+        assert_eq!(view.set_service(a.clone(), Some(service(&["10.0.0.3"]))), touched(&[]));
+        assert_eq!(view.set_service(a, None), touched(&["10.0.0.3"]));
+        assert_eq!(view.addresses().collect::<Vec<_>>(), ["10.0.0.2".parse::<IpAddr>().unwrap()]);
+    }
+
+    #[test]
+    fn endpoints_may_arrive_before_their_service() {
+        let mut view = View::default();
+        let key = ServiceKey::new("d", "a");
+        let endpoints = Endpoints { v4: Usable { elsewhere: 1, ..Usable::default() }, v6: Usable::default() };
+        assert_eq!(view.set_endpoints(key.clone(), Some(endpoints.clone())), touched(&[]));
+        view.set_service(key.clone(), Some(service(&["10.0.0.1"])));
+        assert_eq!(view.set_endpoints(key.clone(), Some(endpoints)), touched(&[]), "nothing changed");
+        assert_eq!(view.set_endpoints(key, None), touched(&["10.0.0.1"]));
+    }
+}
