@@ -1,3 +1,4 @@
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
@@ -225,11 +226,13 @@ impl View {
         let before = self.services.remove(&key).map(|old| old.addresses).unwrap_or_default();
         let after = service.as_ref().map(|new| new.addresses.clone()).unwrap_or_default();
         for address in &before {
-            if let Some(holders) = self.by_address.get_mut(address) {
-                holders.remove(&key);
+            if let Entry::Occupied(mut holders) = self.by_address.entry(*address) {
+                holders.get_mut().remove(&key);
+                if holders.get().is_empty() {
+                    holders.remove();
+                }
             }
         }
-        self.by_address.retain(|address, holders| !before.contains(address) || !holders.is_empty());
         for address in &after {
             self.by_address.entry(*address).or_default().insert(key.clone());
         }

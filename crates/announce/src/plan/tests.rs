@@ -1,8 +1,8 @@
 use names::{Labels, Operator, PoolName, Requirement};
 
 use super::*;
-use crate::Pools;
 use crate::view::{Endpoints, Exclusion, Families, Peer, Pool, Reach, TrafficPolicy, Usable};
+use crate::{L2Advertisement, Pools};
 
 const VIP: &str = "192.0.2.10";
 const VIP6: &str = "2001:db8::10";
