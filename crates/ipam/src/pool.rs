@@ -1,0 +1,118 @@
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::ops::RangeInclusive;
+
+use ipnetwork::IpNetwork;
+use range_set_blaze::{RangeSetBlaze, UIntPlusOne};
+
+use crate::Family;
+
+/// What an IPAddressPool gives out, and to whom.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pool {
+    /// Its addresses. Ranges come summarised into prefixes; host bits do not matter.
+    pub prefixes: Vec<IpNetwork>,
+    /// Who gets an address from it.
+    pub assignment: Assignment,
+    /// What becomes of addresses that end in .0 or .255.
+    pub buggy_addresses: BuggyAddresses,
+}
+
+/// Who gets an address from a pool.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Assignment {
+    /// Any Service (`autoAssign: true`).
+    Automatic,
+    /// Those that name the pool or one of its addresses (`autoAssign: false`).
+    OnRequest,
+}
+
+/// What becomes of IPv4 addresses that end in .0 or .255, which some old equipment drops.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BuggyAddresses {
+    /// They are given out like any other.
+    GivenOut,
+    /// They are never given out, not even by request (`avoidBuggyIPs: true`).
+    Avoided,
+}
+
+/// How many addresses of one family a pool has. Kubernetes integers end at 2^63 - 1; an IPv6 /64 goes beyond.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Count {
+    /// Just so many.
+    Exactly(i64),
+    /// More than an `i64` holds.
+    Saturated,
+}
+
+impl Pool {
+    /// The pool's addresses of a family as numbers, without those that it never gives out.
+    pub(crate) fn space(&self, family: Family) -> RangeSetBlaze<u128> {
+        let prefixes = self.prefixes.iter().filter(|prefix| Family::of(prefix.ip()) == family);
+        let mut space: RangeSetBlaze<u128> = prefixes.map(|prefix| bounds(*prefix)).collect();
+        if family == Family::V4 && self.buggy_addresses == BuggyAddresses::Avoided {
+            space = space - buggy(&self.prefixes);
+        }
+        space
+    }
+
+    /// Whether one of its prefixes contains the address, given out or not.
+    pub(crate) fn contains(&self, address: IpAddr) -> bool {
+        self.prefixes.iter().any(|prefix| prefix.contains(address))
+    }
+}
+
+impl Count {
+    /// The number as a status field holds it: `i64::MAX` when it is saturated.
+    pub const fn as_i64(self) -> i64 {
+        match self {
+            Self::Exactly(count) => count,
+            Self::Saturated => i64::MAX,
+        }
+    }
+
+    pub(crate) fn of(space: &RangeSetBlaze<u128>) -> Self {
+        match space.len() {
+            UIntPlusOne::UInt(len) => i64::try_from(len).map_or(Self::Saturated, Self::Exactly),
+            UIntPlusOne::MaxPlusOne => Self::Saturated,
+        }
+    }
+}
+
+impl fmt::Display for Count {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Exactly(count) => write!(out, "{count}"),
+            Self::Saturated => out.write_str("more than 2^63"),
+        }
+    }
+}
+
+/// An address as a number, to be kept in range sets of its family.
+pub(crate) fn number(address: IpAddr) -> u128 {
+    match address {
+        IpAddr::V4(v4) => u128::from(v4.to_bits()),
+        IpAddr::V6(v6) => v6.to_bits(),
+    }
+}
+
+/// The address of a family with that number.
+pub(crate) fn address(family: Family, number: u128) -> IpAddr {
+    match family {
+        // A number beyond 32 bits cannot come out of an IPv4 set.
+        Family::V4 => Ipv4Addr::from_bits(u32::try_from(number).unwrap_or(u32::MAX)).into(),
+        Family::V6 => Ipv6Addr::from_bits(number).into(),
+    }
+}
+
+/// First and last address of a prefix, as numbers.
+pub(crate) fn bounds(prefix: IpNetwork) -> RangeInclusive<u128> {
+    number(prefix.network())..=number(prefix.broadcast())
+}
+
+/// The addresses of these prefixes that end in .0 or .255.
+fn buggy(prefixes: &[IpNetwork]) -> RangeSetBlaze<u128> {
+    let spaces = prefixes.iter().filter(|prefix| prefix.is_ipv4()).map(|prefix| bounds(*prefix));
+    let blocks = spaces.flat_map(|space| (space.start() >> 8)..=(space.end() >> 8));
+    blocks.flat_map(|block| [block << 8, (block << 8) | 0xff]).collect()
+}

@@ -1,0 +1,100 @@
+use std::collections::BTreeSet;
+use std::fmt;
+use std::net::IpAddr;
+
+use names::PoolName;
+
+/// An address family.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Family {
+    /// IPv4
+    V4,
+    /// IPv6
+    V6,
+}
+
+/// Which families a Service wants, as its ClusterIPs and its `ipFamilyPolicy` say.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Families {
+    /// One address of this family.
+    One(Family),
+    /// One of each if a pool can, else one, rather of this family (`PreferDualStack`).
+    Prefer(Family),
+    /// One of each or nothing; this family's address stands first (`RequireDualStack`).
+    Both(Family),
+}
+
+/// What a Service asks for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Request {
+    /// The families.
+    pub families: Families,
+    /// These very addresses, at most one a family; empty leaves the choice to the pools.
+    pub addresses: BTreeSet<IpAddr>,
+    /// From one of these pools, the first that can; empty leaves the choice to the pools that give out by
+    /// themselves.
+    pub pools: Vec<PoolName>,
+}
+
+impl Family {
+    /// The family of an address.
+    pub const fn of(address: IpAddr) -> Self {
+        match address {
+            IpAddr::V4(_) => Self::V4,
+            IpAddr::V6(_) => Self::V6,
+        }
+    }
+
+    /// The other one.
+    pub const fn other(self) -> Self {
+        match self {
+            Self::V4 => Self::V6,
+            Self::V6 => Self::V4,
+        }
+    }
+}
+
+impl fmt::Display for Family {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(match self {
+            Self::V4 => "IPv4",
+            Self::V6 => "IPv6",
+        })
+    }
+}
+
+impl Families {
+    /// The family whose address stands first.
+    pub const fn first(self) -> Family {
+        match self {
+            Self::One(family) | Self::Prefer(family) | Self::Both(family) => family,
+        }
+    }
+
+    /// Every family that is welcome, the first one first.
+    pub(crate) fn wanted(self) -> impl Iterator<Item = Family> + Clone {
+        let second = match self {
+            Self::One(_) => None,
+            Self::Prefer(family) | Self::Both(family) => Some(family.other()),
+        };
+        std::iter::once(self.first()).chain(second)
+    }
+
+    /// Whether one address of each of these is enough.
+    pub(crate) fn content_with(self, had: &BTreeSet<Family>) -> bool {
+        match self {
+            Self::One(family) => had.contains(&family),
+            Self::Prefer(_) => !had.is_empty(),
+            Self::Both(_) => had.len() == 2,
+        }
+    }
+}
+
+impl fmt::Display for Families {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::One(family) => write!(out, "{family}"),
+            Self::Prefer(_) | Self::Both(_) => out.write_str("IPv4 and IPv6"),
+        }
+    }
+}
