@@ -257,6 +257,16 @@ impl View {
         self.by_address.keys().copied()
     }
 
+    /// Whether some Service holds the address.
+    pub fn is_held(&self, address: IpAddr) -> bool {
+        self.by_address.contains_key(&address)
+    }
+
+    /// A node as it is known.
+    pub fn node(&self, name: &NodeName) -> Option<&Node> {
+        self.nodes.get(name)
+    }
+
     /// The Services that hold an address: one, or several that share it.
     pub fn holders(&self, address: IpAddr) -> impl Iterator<Item = (&ServiceKey, &Service)> {
         let keys = self.by_address.get(&address);

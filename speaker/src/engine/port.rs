@@ -1,0 +1,150 @@
+//! The shell of one `l2::Responder`: one interface's socket, its multicast groups and its clock.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::time::{Duration, Instant};
+
+use futures::FutureExt;
+use l2::{Output, Responder};
+use netio::{Filter, FrameSocket, LinkIndex, Membership, Reception, clock};
+use tokio::sync::watch;
+use tokio::time::MissedTickBehavior;
+use tracing::{debug, warn};
+
+use crate::latest;
+use crate::metrics::Metrics;
+
+/// How many queued frames are taken before deadlines speak again.
+const BURST: usize = 64;
+const REPORT: Duration = Duration::from_secs(1);
+/// Longer than any ARP or NDP frame; what is longer is malformed.
+const FRAME: usize = 2048;
+
+/// Whether this interface answers for an address.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Ownership {
+    /// It does, as the speaker learned at this time.
+    Owned { since: Instant },
+    /// It does not.
+    NotOwned,
+}
+
+/// What a port is opened with.
+pub(crate) struct Port {
+    pub(crate) index: LinkIndex,
+    pub(crate) name: String,
+    pub(crate) seed: u64,
+    pub(crate) metrics: Metrics,
+}
+
+struct Shell {
+    port: Port,
+    socket: FrameSocket,
+    groups: Membership,
+    responder: Responder,
+    reported: l2::Stats,
+}
+
+/// Answers on one interface until the engine closes the port.
+pub(crate) async fn run(
+    port: Port,
+    mut interface: watch::Receiver<l2::Interface>,
+    mut owns: latest::Receiver<IpAddr, Ownership>,
+) -> Result<(), netio::Error> {
+    let responder = Responder::new(*interface.borrow_and_update(), port.seed, clock::now());
+    let socket = FrameSocket::open(port.index, &Filter::owned([]))?;
+    let groups = Membership::open(port.index)?;
+    let mut shell = Shell { port, socket, groups, responder, reported: l2::Stats::default() };
+    let mut frame = [0; FRAME];
+    let mut report = tokio::time::interval(REPORT);
+    report.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            changed = interface.changed() => match changed {
+                Ok(()) => shell.responder.handle_interface(clock::now(), *interface.borrow_and_update()),
+                Err(_closed) => return Ok(()),
+            },
+            changes = owns.take() => shell.own(changes)?,
+            length = shell.socket.receive(&mut frame) => shell.hear(length?, &mut frame)?,
+            () = sleep_until(shell.responder.poll_timeout()) => {}
+            _ = report.tick() => shell.report(),
+        }
+        shell.responder.handle_timeout(clock::now());
+        shell.act();
+    }
+}
+
+/// Waits for a deadline; for ever where there is none.
+pub(crate) async fn sleep_until(deadline: Option<Instant>) {
+    match deadline {
+        Some(deadline) => tokio::time::sleep_until(deadline.into()).await,
+        None => std::future::pending().await,
+    }
+}
+
+impl Shell {
+    fn own(&mut self, changes: BTreeMap<IpAddr, Ownership>) -> Result<(), netio::Error> {
+        let gained = changes.iter().filter(|(_, ownership)| matches!(ownership, Ownership::Owned { .. }));
+        let wider: Vec<_> = self.responder.owned().chain(gained.map(|(address, _)| *address)).collect();
+        self.socket.set_filter(&Filter::owned(wider))?;
+        for (address, ownership) in &changes {
+            match ownership {
+                Ownership::Owned { .. } => self.responder.own(clock::now(), *address),
+                Ownership::NotOwned => self.responder.disown(clock::now(), *address),
+            }
+        }
+        self.act();
+        for ownership in changes.values() {
+            if let Ownership::Owned { since } = ownership {
+                self.port.metrics.announced_l2(clock::now().saturating_duration_since(*since));
+            }
+        }
+        self.socket.set_filter(&Filter::owned(self.responder.owned()))
+    }
+
+    fn hear(&mut self, length: usize, frame: &mut [u8; FRAME]) -> Result<(), netio::Error> {
+        let mut length = Some(length);
+        for _ in 0..BURST {
+            let Some(received) = length else { break };
+            self.responder.handle_frame(clock::now(), frame.get(..received).unwrap_or_default());
+            self.act();
+            length = self.socket.receive(frame).now_or_never().transpose()?;
+        }
+        Ok(())
+    }
+
+    fn act(&mut self) {
+        while let Some(output) = self.responder.poll_output() {
+            match output {
+                Output::Send(frame) => {
+                    if let Err(error) = self.socket.send(&frame) {
+                        self.port.metrics.frame_dropped();
+                        debug!(interface = self.port.name, %error, "could not send a frame");
+                    }
+                }
+                Output::Join(group) => match self.groups.join(group) {
+                    Ok(Reception::Group) => {}
+                    Ok(Reception::AllMulticast) => {
+                        debug!(interface = self.port.name, %group, "hears all multicast: too many groups");
+                    }
+                    Err(error) => warn!(interface = self.port.name, %group, %error, "could not join"),
+                },
+                Output::Leave(group) => {
+                    if let Err(error) = self.groups.leave(group) {
+                        debug!(interface = self.port.name, %group, %error, "could not leave");
+                    }
+                }
+                Output::Foreign { address, mac } => {
+                    self.port.metrics.foreign_answer();
+                    warn!(interface = self.port.name, %address, %mac, "another station claims this address");
+                }
+            }
+        }
+    }
+
+    fn report(&mut self) {
+        let now = self.responder.stats();
+        self.port.metrics.l2_stats(&self.port.name, &self.reported, now);
+        self.reported.clone_from(now);
+    }
+}
