@@ -1,1 +1,32 @@
-//! l2
+//! Answers ARP and NDP for the addresses that this node owns, on one interface.
+//!
+//! It decides which frame is answered and with what, when an address is announced unasked (a burst when it is
+//! taken over, then a refresh each minute), which solicited-node groups must be joined, and when somebody else
+//! uses an owned address.
+//!
+//! It never answers for an address that it was not told to own, never probes before it uses one, never decides who
+//! owns, and knows no socket and no clock. The MAC never moves: an address moves by changing what neighbours
+//! believe, with the interface's own MAC.
+//!
+//! Covered: RFC 826 for Ethernet and IPv4; RFC 5227 §2.3 (announcing), §2.4 (defending, at most once per
+//! DEFEND_INTERVAL; the address is never given up); RFC 4861 §4.3, §4.4, §7.1, §7.2.3 to §7.2.6 for the side that
+//! answers; RFC 4862 §5.4.3 (answers to duplicate address detection); RFC 9131 §6 (unsolicited advertisements to
+//! ff02::2). Not covered: sending probes (RFC 5227 §2.1, RFC 4862 §5.4.2), Router and Redirect messages, SEND
+//! (RFC 3971), IPv6 extension headers before NDP (such a message is ignored), anycast delays (RFC 4861 §7.2.7).
+
+mod arp;
+mod burst;
+mod ethernet;
+mod frame;
+mod mac;
+mod malformed;
+mod ndp;
+mod reader;
+mod responder;
+mod stats;
+
+pub use frame::Frame;
+pub use mac::{InvalidMac, Mac};
+pub use malformed::Malformed;
+pub use responder::{Carrier, Interface, Output, Responder};
+pub use stats::Stats;

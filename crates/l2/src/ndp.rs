@@ -1,0 +1,200 @@
+//! Neighbor Solicitation and Advertisement of RFC 4861, with the ICMPv6 checksum of RFC 4443 §2.3.
+
+use std::net::Ipv6Addr;
+
+use crate::ethernet::{Header, IPV6};
+use crate::reader::Reader;
+use crate::{Frame, Mac, Malformed};
+
+pub(crate) const ALL_NODES: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1);
+pub(crate) const ALL_ROUTERS: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 2);
+
+const ICMPV6: u8 = 58;
+const HOP_LIMIT: u8 = 255;
+const SOLICITATION: u8 = 135;
+const ADVERTISEMENT: u8 = 136;
+const SOURCE_LINK_LAYER: u8 = 1;
+const TARGET_LINK_LAYER: u8 = 2;
+const SOLICITED: u8 = 0x40;
+const OVERRIDE: u8 = 0x20;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Solicitation {
+    /// Unspecified for duplicate address detection.
+    pub(crate) source: Ipv6Addr,
+    pub(crate) target: Ipv6Addr,
+    /// Absent in duplicate address detection and often in a unicast reachability probe.
+    pub(crate) link_layer: Option<Mac>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Cause {
+    Solicited,
+    Unsolicited,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Advertisement {
+    pub(crate) source: Ipv6Addr,
+    pub(crate) destination: Ipv6Addr,
+    pub(crate) cause: Cause,
+    pub(crate) target: Ipv6Addr,
+    pub(crate) link_layer: Option<Mac>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Message {
+    Solicitation(Solicitation),
+    Advertisement(Advertisement),
+}
+
+/// The group in which an address is solicited (RFC 4291 §2.7.1).
+pub(crate) fn solicited_node(address: Ipv6Addr) -> Ipv6Addr {
+    let [.., a, b, c] = address.octets();
+    Ipv6Addr::new(0xff02, 0, 0, 0, 0, 1, u16::from_be_bytes([0xff, a]), u16::from_be_bytes([b, c]))
+}
+
+/// Reads an IPv6 packet; octets after its own length are padding. `None` is anything but the two messages.
+pub(crate) fn parse(octets: &[u8]) -> Result<Option<Message>, Malformed> {
+    let mut reader = Reader::new(octets);
+    let [version, ..] = reader.array::<4>()?;
+    let length = usize::from(reader.u16()?);
+    let [next_header, hop_limit] = reader.array()?;
+    let (source, destination) = (reader.ipv6()?, reader.ipv6()?);
+    if version >> 4 != 6 {
+        return Err(Malformed::IpVersion);
+    }
+    let message = reader.slice(length)?;
+    if next_header != ICMPV6 || !matches!(message.first(), Some(&SOLICITATION | &ADVERTISEMENT)) {
+        return Ok(None);
+    }
+    if hop_limit != HOP_LIMIT {
+        return Err(Malformed::HopLimit);
+    }
+    if source.is_multicast() {
+        return Err(Malformed::SourceAddress);
+    }
+    if checksum(source, destination, message) != 0 {
+        return Err(Malformed::Checksum);
+    }
+    parse_message(source, destination, message).map(Some)
+}
+
+fn parse_message(source: Ipv6Addr, destination: Ipv6Addr, message: &[u8]) -> Result<Message, Malformed> {
+    let mut reader = Reader::new(message);
+    let [kind, code, _, _] = reader.array()?;
+    let [flags, _, _, _] = reader.array()?;
+    let target = reader.ipv6()?;
+    if code != 0 {
+        return Err(Malformed::Code);
+    }
+    if target.is_multicast() {
+        return Err(Malformed::Target);
+    }
+    if kind == SOLICITATION {
+        let link_layer = link_layer_option(SOURCE_LINK_LAYER, reader)?;
+        let solicitation = Solicitation { source, target, link_layer };
+        check_solicitation(&solicitation, destination)?;
+        return Ok(Message::Solicitation(solicitation));
+    }
+    let cause = if flags & SOLICITED == 0 { Cause::Unsolicited } else { Cause::Solicited };
+    let link_layer = link_layer_option(TARGET_LINK_LAYER, reader)?;
+    let advertisement = Advertisement { source, destination, cause, target, link_layer };
+    check_advertisement(&advertisement)?;
+    Ok(Message::Advertisement(advertisement))
+}
+
+/// RFC 4861 §7.1.1: from the unspecified address only to a solicited-node group and without a link-layer address.
+fn check_solicitation(solicitation: &Solicitation, destination: Ipv6Addr) -> Result<(), Malformed> {
+    let detection = solicitation.source.is_unspecified();
+    if detection && (solicitation.link_layer.is_some() || solicited_node(destination) != destination) {
+        return Err(Malformed::DuplicateDetection);
+    }
+    Ok(())
+}
+
+/// RFC 4861 §7.1.2, and §4.4: the source is an address of the sender's interface.
+fn check_advertisement(advertisement: &Advertisement) -> Result<(), Malformed> {
+    if advertisement.source.is_unspecified() {
+        return Err(Malformed::SourceAddress);
+    }
+    if advertisement.cause == Cause::Solicited && advertisement.destination.is_multicast() {
+        return Err(Malformed::SolicitedMulticast);
+    }
+    Ok(())
+}
+
+/// The first link-layer address option of this type. All options are walked: one of length 0, or one that runs over
+/// the end, condemns the message (RFC 4861 §7.1); unknown ones are passed over.
+fn link_layer_option(wanted: u8, mut reader: Reader<'_>) -> Result<Option<Mac>, Malformed> {
+    let wrong = |_| Malformed::OptionLength;
+    let mut found = None;
+    while !reader.rest().is_empty() {
+        let [kind, units] = reader.array().map_err(wrong)?;
+        let length = (usize::from(units) * 8).checked_sub(2).ok_or(Malformed::OptionLength)?;
+        let body = reader.slice(length).map_err(wrong)?;
+        if kind == wanted && found.is_none() {
+            found = Some(link_layer_address(body)?);
+        }
+    }
+    Ok(found)
+}
+
+fn link_layer_address(body: &[u8]) -> Result<Mac, Malformed> {
+    let octets = <[u8; 6]>::try_from(body).map_err(|_| Malformed::OptionLength)?;
+    let mac = Mac::new(octets);
+    if mac.is_unicast() { Ok(mac) } else { Err(Malformed::LinkLayerAddress) }
+}
+
+/// An advertisement that overrides what the receiver believes (O = 1) and does not claim to be a router (R = 0):
+/// a neighbour that has us as router for another address keeps that by itself.
+pub(crate) fn emit(header: Header, advertisement: &Advertisement) -> Frame {
+    let solicited = if advertisement.cause == Cause::Solicited { SOLICITED } else { 0 };
+    let flags = [OVERRIDE | solicited, 0, 0, 0];
+    let (source, destination) = (advertisement.source, advertisement.destination);
+    let target = advertisement.target.octets();
+    let option = advertisement.link_layer.map(|mac| {
+        let [a, b, c, d, e, f] = mac.octets();
+        [TARGET_LINK_LAYER, 1, a, b, c, d, e, f]
+    });
+    let body = Frame::of(&[&flags, &target, option.as_ref().map_or(&[], |option| option)]);
+    let unchecked = Frame::of(&[&[ADVERTISEMENT, 0, 0, 0], &body]);
+    let sum = checksum(source, destination, &unchecked).to_be_bytes();
+    let length = u16::try_from(unchecked.len()).unwrap_or_default().to_be_bytes();
+    Frame::of(&[
+        &header.destination.octets(),
+        &header.source.octets(),
+        &IPV6,
+        &[0x60, 0, 0, 0],
+        &length,
+        &[ICMPV6, HOP_LIMIT],
+        &source.octets(),
+        &destination.octets(),
+        &[ADVERTISEMENT, 0],
+        &sum,
+        &body,
+    ])
+}
+
+/// The Internet checksum over pseudo-header and message (RFC 8200 §8.1): what to put into a message whose checksum
+/// field is 0, and 0 for one whose checksum is right.
+fn checksum(source: Ipv6Addr, destination: Ipv6Addr, message: &[u8]) -> u16 {
+    let length = u32::try_from(message.len()).unwrap_or_default().to_be_bytes();
+    let pseudo = [source.octets(), destination.octets()];
+    let sum = pseudo.iter().fold(0, |sum, address| add(sum, address));
+    let sum = add(add(sum, &length), &[0, 0, 0, ICMPV6]);
+    !add(sum, message)
+}
+
+/// Ones' complement addition of 16-bit words; an odd last octet is the high half of its word.
+fn add(sum: u16, octets: &[u8]) -> u16 {
+    octets.chunks(2).fold(sum, |sum, word| {
+        let word = match *word {
+            [high, low] => u16::from_be_bytes([high, low]),
+            [high] => u16::from_be_bytes([high, 0]),
+            _ => 0,
+        };
+        let (sum, carry) = sum.overflowing_add(word);
+        sum.wrapping_add(u16::from(carry))
+    })
+}

@@ -1,0 +1,45 @@
+use std::collections::BTreeMap;
+
+use crate::Malformed;
+
+/// What a responder has seen and sent since it was made, in frames.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stats {
+    /// ARP replies to requests.
+    pub arp_replies: u64,
+    /// Neighbor Advertisements to solicitations, duplicate address detection included.
+    pub advertisements: u64,
+    /// Unasked announcements: bursts and refreshes.
+    pub gratuitous: u64,
+    /// Unasked announcements because somebody else used an owned address.
+    pub defences: u64,
+    /// Frames in which somebody else used an owned address.
+    pub foreign: u64,
+    /// Well-formed frames that concern no owned address.
+    pub not_ours: u64,
+    /// Frames that carry our own MAC as sender: reflected by the network.
+    pub own: u64,
+    /// Dropped frames by reason; every reason is present.
+    pub malformed: BTreeMap<Malformed, u64>,
+}
+
+impl Default for Stats {
+    fn default() -> Self {
+        Self {
+            arp_replies: 0,
+            advertisements: 0,
+            gratuitous: 0,
+            defences: 0,
+            foreign: 0,
+            not_ours: 0,
+            own: 0,
+            malformed: Malformed::ALL.map(|malformed| (malformed, 0)).into(),
+        }
+    }
+}
+
+impl Stats {
+    pub(crate) fn count(&mut self, malformed: Malformed) {
+        *self.malformed.entry(malformed).or_default() += 1;
+    }
+}
