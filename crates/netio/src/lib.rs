@@ -1,1 +1,24 @@
-//! netio
+//! The door to the kernel: frames, links, multicast groups, TCP and the clock.
+//!
+//! It decides nothing: it turns what cores ask for into system calls, and what the kernel says into plain values. It
+//! never parses a protocol beyond what the packet filter must know, and keeps no state that the kernel does not
+//! have. It is the only crate with `unsafe`, and [`clock`] the only place that asks for the time.
+//!
+//! Everything acts in the network namespace of the thread that opened it.
+
+pub mod clock;
+pub mod frames;
+pub mod groups;
+pub mod links;
+pub mod tcp;
+
+mod error;
+mod filter;
+mod readiness;
+mod socket_option;
+
+#[cfg(test)]
+mod namespace;
+
+pub use error::Error;
+pub use links::LinkIndex;
