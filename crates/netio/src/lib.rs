@@ -21,4 +21,7 @@ mod socket_option;
 mod namespace;
 
 pub use error::Error;
-pub use links::LinkIndex;
+pub use frames::{Filter, FrameSocket};
+pub use groups::{Membership, Reception};
+pub use links::{Change, Link, LinkIndex, Links};
+pub use tcp::HopLimit;
