@@ -48,15 +48,19 @@ enum Holder {
 }
 
 impl Membership {
-    /// A membership in nothing.
-    pub fn new(interface: LinkIndex) -> Self {
-        Self {
+    /// A membership in nothing yet.
+    ///
+    /// # Errors
+    /// When the process has no descriptor left.
+    pub fn open(interface: LinkIndex) -> Result<Self, Error> {
+        let first = open().map_err(Error::doing(|| "open a socket for multicast groups"))?;
+        Ok(Self {
             interface,
             most_sockets: MOST_SOCKETS,
-            sockets: BTreeMap::new(),
+            sockets: BTreeMap::from([(0, first)]),
             groups: BTreeMap::new(),
             all_multicast: None,
-        }
+        })
     }
 
     /// Becomes a member, if it is not one yet.
@@ -101,7 +105,7 @@ impl Membership {
             self.join_all_multicast()?;
             return Ok(Holder::AllMulticast);
         }
-        let socket = Socket::new(Domain::IPV6, Type::DGRAM, Some(Protocol::UDP))?;
+        let socket = open()?;
         socket.join_multicast_v6(&group, self.interface.get())?;
         let number = self.sockets.last_key_value().map_or(0, |(number, _)| number + 1);
         self.sockets.insert(number, socket);
@@ -111,7 +115,7 @@ impl Membership {
     fn leave_socket(&mut self, number: usize, group: Ipv6Addr) -> io::Result<()> {
         let Some(socket) = self.sockets.get(&number) else { return Ok(()) };
         let left = socket.leave_multicast_v6(&group, self.interface.get());
-        if !self.groups.values().any(|holder| *holder == Holder::Socket(number)) {
+        if self.sockets.len() > 1 && !self.groups.values().any(|holder| *holder == Holder::Socket(number)) {
             self.sockets.remove(&number);
         }
         left
@@ -139,6 +143,11 @@ impl Membership {
     fn attempt(&self, verb: &str, group: Ipv6Addr) -> String {
         format!("{verb} group {group} on interface {}", self.interface)
     }
+}
+
+/// A socket that is never bound and receives nothing: it only holds memberships.
+fn open() -> io::Result<Socket> {
+    Socket::new(Domain::IPV6, Type::DGRAM, Some(Protocol::UDP))
 }
 
 /// `ENOBUFS` or `ENOMEM`: the socket's option memory is used up.
