@@ -1,1 +1,35 @@
-//! api
+//! Custom resources, annotations and conditions: the only place where a Kubernetes string becomes a domain value.
+//!
+//! It decides what a manifest means, or says which field means nothing ([`Invalid`]). A spec is destructured
+//! whole, so that a field cannot be accepted and ignored. It never talks to the API server and knows no time.
+//!
+//! The CRD schemas hold what one object can say about itself; [`crds`] gives them, and `config/crd/` has them as
+//! files. What needs several objects is a condition that the controller writes.
+
+mod addresses;
+mod advertisement;
+mod annotation;
+mod bgp_peer;
+pub mod condition;
+mod crds;
+mod duration;
+mod endpoint_slice;
+mod invalid;
+mod ip_address_pool;
+pub mod node;
+mod schema;
+mod selector;
+pub mod service;
+pub mod speaker_status;
+
+pub use advertisement::{
+    AdvertisementStatus, BgpAdvertisement, BgpAdvertisementSpec, L2Advertisement, L2AdvertisementSpec,
+};
+pub use bgp_peer::{BgpPeer, BgpPeerSpec, BgpPeerStatus, Distance, Peer};
+pub use condition::Condition;
+pub use crds::crds;
+pub use endpoint_slice::SliceEndpoints;
+pub use invalid::Invalid;
+pub use ip_address_pool::{IpAddressPool, IpAddressPoolSpec, IpAddressPoolStatus, Tally};
+pub use service::LoadBalancer;
+pub use speaker_status::{BgpSession, SpeakerState, SpeakerStatus};

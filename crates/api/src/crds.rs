@@ -1,0 +1,15 @@
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use kube::CustomResourceExt;
+
+use crate::{BgpAdvertisement, BgpPeer, IpAddressPool, L2Advertisement, SpeakerStatus};
+
+/// The definition of every kind, as the API server is to have it.
+pub fn crds() -> Vec<CustomResourceDefinition> {
+    vec![
+        IpAddressPool::crd(),
+        L2Advertisement::crd(),
+        BgpPeer::crd(),
+        BgpAdvertisement::crd(),
+        SpeakerStatus::crd(),
+    ]
+}

@@ -1,0 +1,114 @@
+//! What each speaker says of itself, one object a node.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, OwnerReference, Time};
+use kube::CustomResource;
+use names::NodeName;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use crate::schema;
+
+/// SpeakerStatus has no spec: its speaker writes it, and nobody else.
+#[derive(CustomResource, Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[kube(
+    group = "ferritelb.io",
+    version = "v1beta1",
+    kind = "SpeakerStatus",
+    plural = "speakerstatuses",
+    shortname = "spk",
+    category = "ferritelb",
+    status = "SpeakerState",
+    no_spec,
+    derive = "PartialEq",
+    doc = "SpeakerStatus is what the speaker of the node of the same name says of itself.",
+    printcolumn(name = "Established", type_ = "integer", json_path = ".status.sessionsEstablished"),
+    printcolumn(name = "Sessions", type_ = "integer", json_path = ".status.sessionsTotal"),
+    printcolumn(
+        name = "Listening",
+        type_ = "string",
+        json_path = r#".status.conditions[?(@.type=="BGPListening")].status"#
+    ),
+    printcolumn(
+        name = "Reason",
+        type_ = "string",
+        priority = 1,
+        json_path = r#".status.conditions[?(@.type=="BGPListening")].message"#
+    ),
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
+)]
+pub struct SpeakerStatusSpec {}
+
+/// What a speaker says of itself.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct SpeakerState {
+    /// How many of its BGP sessions are established.
+    #[serde(default)]
+    #[schemars(schema_with = "schema::count")]
+    pub sessions_established: i64,
+    /// How many BGP sessions it should have.
+    #[serde(default)]
+    #[schemars(schema_with = "schema::count")]
+    pub sessions_total: i64,
+    /// Each of them.
+    #[serde(default)]
+    #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["peer"]))]
+    pub sessions: Vec<BgpSession>,
+    /// BGPListening: whether routers can connect to the speaker, and if not, why.
+    #[serde(default)]
+    #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
+    pub conditions: Vec<Condition>,
+}
+
+/// One BGP session.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct BgpSession {
+    /// The BGPPeer's name.
+    pub peer: String,
+    /// The router's address.
+    pub address: String,
+    /// Idle, Connect, Active, OpenSent, OpenConfirm or Established (RFC 4271 §8.2.2).
+    pub state: String,
+    /// Since when it is in that state.
+    pub since: Time,
+    /// Seconds of silence that end the session, as agreed with the router; 0 for none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::count")]
+    pub hold_time_seconds: Option<i64>,
+    /// How many prefixes the router has been told of.
+    #[serde(default)]
+    #[schemars(schema_with = "schema::count")]
+    pub prefixes: i64,
+    /// What ended the session, or an attempt at one, the last time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::text")]
+    pub last_error: Option<String>,
+}
+
+impl SpeakerState {
+    /// A state whose counts are those of its sessions.
+    pub fn new(sessions: Vec<BgpSession>, conditions: Vec<Condition>) -> Self {
+        let count = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
+        let established = sessions.iter().filter(|session| session.state == "Established").count();
+        Self {
+            sessions_established: count(established),
+            sessions_total: count(sessions.len()),
+            sessions,
+            conditions,
+        }
+    }
+}
+
+/// The object itself, to be applied before its status. It goes when the node with this uid goes.
+pub fn object(node: &NodeName, uid: &str) -> Value {
+    let owner = OwnerReference {
+        api_version: "v1".into(),
+        kind: "Node".into(),
+        name: node.as_str().into(),
+        uid: uid.into(),
+        ..OwnerReference::default()
+    };
+    json!({ "metadata": { "name": node.as_str(), "ownerReferences": [owner] } })
+}
