@@ -1,7 +1,51 @@
 //! Decides which addresses a Service gets, or says why not.
+//!
+//! One [`Ledger`] records who holds which address and who waits for what. A [`Request`] becomes a [`Grant`] or
+//! a [`Refusal`]; whatever frees an address or adds one decides, in the same step, for those that wait for it,
+//! first come first served. The work is proportional to what a change touches: free space is kept as ranges,
+//! and those that wait stand in queues by what would help them.
+//!
+//! What it never does: move or take away an address because a pool changed or went, or for the sake of another
+//! Service. A held address changes only when its own Service asks for something else, and not before the new
+//! one is granted. A freed address rests, and is reused early only when its pool has no other.
+//!
+//! It knows no Kubernetes, no clock and no randomness: `now` is an argument, and pools are tried in the order
+//! of their names. Two Services that are brought in with the same address: the one adopted first keeps it.
+//! Rests are not kept over a restart of the process.
+//!
+//! ```
+//! # use ipam::*;
+//! # use names::{PoolName, ServiceKey};
+//! # #[expect(clippy::disallowed_methods, reason = "an example has to get a time from somewhere")]
+//! # let now = std::time::Instant::now();
+//! let mut ledger = Ledger::default();
+//! let web = ServiceKey::new("default", "web");
+//! let any = Request { families: Families::One(Family::V4), addresses: Default::default(), pools: vec![] };
+//! ledger.allocate(now, &web, any);
+//! assert_eq!(ledger.decision(&web).unwrap().refusal, Some(Refusal::NoPool));
+//!
+//! let pool = Pool {
+//!     prefixes: vec!["192.0.2.0/30".parse().unwrap()],
+//!     assignment: Assignment::Automatic,
+//!     buggy_addresses: BuggyAddresses::GivenOut,
+//! };
+//! assert_eq!(ledger.set_pool(now, &PoolName::new("edge"), Some(pool)), [web.clone()]);
+//! assert_eq!(ledger.holder("192.0.2.0".parse().unwrap()), Some(&web));
+//! ```
 
+mod addresses;
+mod choose;
+mod grant;
+mod ledger;
 mod pool;
+mod refusal;
 mod request;
+mod space;
+mod waiters;
 
+pub use grant::{Decision, Grant};
+pub use ledger::{Changed, Ledger};
 pub use pool::{Assignment, BuggyAddresses, Count, Pool};
+pub use refusal::Refusal;
 pub use request::{Families, Family, Request};
+pub use space::Usage;

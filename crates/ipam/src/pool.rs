@@ -77,13 +77,25 @@ impl Count {
             UIntPlusOne::MaxPlusOne => Self::Saturated,
         }
     }
+
+    pub(crate) fn of_len(len: usize) -> Self {
+        i64::try_from(len).map_or(Self::Saturated, Self::Exactly)
+    }
+
+    pub(crate) fn plus(self, other: Self) -> Self {
+        let sum = match (self, other) {
+            (Self::Exactly(one), Self::Exactly(other)) => one.checked_add(other),
+            (Self::Saturated, _) | (_, Self::Saturated) => None,
+        };
+        sum.map_or(Self::Saturated, Self::Exactly)
+    }
 }
 
 impl fmt::Display for Count {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Exactly(count) => write!(out, "{count}"),
-            Self::Saturated => out.write_str("more than 2^63"),
+            Self::Saturated => out.write_str("more than 2^63 - 1"),
         }
     }
 }

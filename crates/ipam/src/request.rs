@@ -64,6 +64,15 @@ impl fmt::Display for Family {
 }
 
 impl Families {
+    pub(crate) const ALL: [Self; 6] = [
+        Self::One(Family::V4),
+        Self::One(Family::V6),
+        Self::Prefer(Family::V4),
+        Self::Prefer(Family::V6),
+        Self::Both(Family::V4),
+        Self::Both(Family::V6),
+    ];
+
     /// The family whose address stands first.
     pub const fn first(self) -> Family {
         match self {
@@ -80,6 +89,14 @@ impl Families {
         std::iter::once(self.first()).chain(second)
     }
 
+    /// All of them, where an address of each has to be named.
+    pub(crate) const fn all(self) -> Self {
+        match self {
+            Self::One(family) => Self::One(family),
+            Self::Prefer(family) | Self::Both(family) => Self::Both(family),
+        }
+    }
+
     /// Whether one address of each of these is enough.
     pub(crate) fn content_with(self, had: &BTreeSet<Family>) -> bool {
         match self {
@@ -94,7 +111,8 @@ impl fmt::Display for Families {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::One(family) => write!(out, "{family}"),
-            Self::Prefer(_) | Self::Both(_) => out.write_str("IPv4 and IPv6"),
+            Self::Prefer(_) => out.write_str("IPv4 or IPv6"),
+            Self::Both(_) => out.write_str("IPv4 and IPv6"),
         }
     }
 }
