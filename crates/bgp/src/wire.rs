@@ -15,7 +15,7 @@ mod update_emit;
 pub use notification::{Communication, ErrorCode, Notification};
 pub use open::{Capabilities, Open};
 pub use refresh::{RouteRefresh, Subtype};
-pub use update::{MpReach, MpUnreach, Prefixes, Update};
+pub use update::{Flaw, MpReach, MpUnreach, Prefixes, Update};
 pub use update_emit::{Draft, Full, NextHop, PathAttributes, end_of_rib};
 
 use std::collections::BTreeSet;
