@@ -1,1 +1,20 @@
-//! cluster
+//! The only door to the API server.
+//!
+//! [`watch`] turns a kind into a stream of [`Change`]s that survives every outage; [`Writer`] brings the newest
+//! wanted state of each object there; [`Events`] tells people; [`admin`] is the HTTP server that kubelet and
+//! Prometheus ask. It decides nothing about load balancing, keeps no objects, and never gives up.
+
+pub mod admin;
+mod backoff;
+mod client;
+mod events;
+mod key;
+mod rate;
+mod watch;
+mod writer;
+
+pub use client::{ClientError, client};
+pub use events::{Event, Events, Severity, Subject};
+pub use key::Key;
+pub use watch::{Change, Scope, watch};
+pub use writer::{Object, Stats, Write, Writer};

@@ -1,0 +1,177 @@
+use std::collections::VecDeque;
+use std::fmt::Debug;
+use std::pin::Pin;
+use std::time::Duration;
+
+use futures::stream::unfold;
+use futures::{Stream, StreamExt};
+use kube::core::DeserializeGuard;
+use kube::runtime::watcher::{self, Config, Event, watcher};
+use kube::{Api, Client, Resource};
+use serde::de::DeserializeOwned;
+use tokio::time::{sleep, timeout};
+use tracing::{info, warn};
+
+use self::known::Known;
+use crate::Key;
+use crate::backoff::{Jitter, seed};
+
+mod known;
+
+/// The longest wait between two attempts: an API server that is back is noticed within this.
+const LONGEST_WAIT: Duration = Duration::from_secs(2);
+/// An attempt that has not failed after this has succeeded: longer than connecting may take.
+const QUIET: Duration = Duration::from_secs(6);
+/// A watch ends after this many seconds, and a connection that died silently is noticed soon after.
+const WATCH_SECONDS: u32 = 120;
+
+/// What has happened to an object of the watched kind.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Change<V> {
+    /// It is there, and this is what is of interest in it.
+    Upsert(Key, V),
+    /// It is gone.
+    Remove(Key),
+    /// It is there but cannot be decoded, for this reason. What was known of it before is no longer so.
+    Garbage(Key, String),
+    /// Every object that existed at the start has been told. Comes once.
+    Synced,
+}
+
+/// Which objects of a kind are watched.
+#[derive(Debug, Clone, Default)]
+pub struct Scope {
+    /// A field selector, such as `spec.type=LoadBalancer`.
+    pub field_selector: Option<String>,
+    /// A label selector.
+    pub label_selector: Option<String>,
+}
+
+impl Scope {
+    fn config(self) -> Config {
+        let Self { field_selector, label_selector } = self;
+        Config { field_selector, label_selector, ..Config::default().timeout(WATCH_SECONDS) }
+    }
+}
+
+type Events<K> = Pin<Box<dyn Stream<Item = watcher::Result<Event<DeserializeGuard<K>>>> + Send>>;
+
+/// Watches a kind in all namespaces, for ever. Of each object only the projection is kept.
+///
+/// A list that follows an outage becomes removals of what has gone meanwhile, as well as upserts of what is
+/// there. An upsert does not mean that anything differs. It must be polled inside a tokio runtime.
+pub fn watch<K, V>(
+    client: Client,
+    scope: Scope,
+    project: impl Fn(K) -> V + Send + 'static,
+) -> impl Stream<Item = Change<V>> + Send
+where
+    K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug + Send + 'static,
+    V: Send + 'static,
+{
+    let api: Api<DeserializeGuard<K>> = Api::all(client);
+    let watch = Watch {
+        events: watcher(api, scope.config()).boxed(),
+        project,
+        known: Known::default(),
+        changes: VecDeque::new(),
+        outage: Outage { kind: K::kind(&()).into_owned(), failures: 0, jitter: Jitter::new(seed()) },
+    };
+    unfold(watch, |mut watch| async {
+        let change = watch.next().await?;
+        Some((change, watch))
+    })
+}
+
+struct Watch<K: Resource<DynamicType = ()>, V, P> {
+    events: Events<K>,
+    project: P,
+    known: Known,
+    changes: VecDeque<Change<V>>,
+    outage: Outage,
+}
+
+impl<K: Resource<DynamicType = ()>, V, P: Fn(K) -> V> Watch<K, V, P> {
+    async fn next(&mut self) -> Option<Change<V>> {
+        loop {
+            if let Some(change) = self.changes.pop_front() {
+                return Some(change);
+            }
+            match self.event().await? {
+                Some(Ok(event)) => self.handle(event),
+                Some(Err(error)) => sleep(self.outage.failed(&error)).await,
+                None => self.outage.recovered(),
+            }
+        }
+    }
+
+    /// The next event; after a failure also that nothing fails any more.
+    async fn event(&mut self) -> Option<Option<watcher::Result<Event<DeserializeGuard<K>>>>> {
+        if self.outage.failures == 0 || self.known.is_listing() {
+            return self.events.next().await.map(Some);
+        }
+        match timeout(QUIET, self.events.next()).await {
+            Ok(event) => event.map(Some),
+            Err(_) => Some(None),
+        }
+    }
+
+    fn handle(&mut self, event: Event<DeserializeGuard<K>>) {
+        match event {
+            // Comes before the list is even asked for, so it does not say that the API server is back.
+            Event::Init => return self.known.begin_list(),
+            Event::InitApply(object) => {
+                self.known.list(Key::of(object.meta()));
+                self.upsert(object);
+            }
+            Event::InitDone => {
+                let (gone, first) = self.known.end_list();
+                self.changes.extend(gone.into_iter().map(Change::Remove));
+                self.changes.extend(first.then_some(Change::Synced));
+            }
+            Event::Apply(object) => {
+                self.known.apply(Key::of(object.meta()));
+                self.upsert(object);
+            }
+            Event::Delete(object) => {
+                let key = Key::of(object.meta());
+                self.known.delete(&key);
+                self.changes.push_back(Change::Remove(key));
+            }
+        }
+        self.outage.recovered();
+    }
+
+    fn upsert(&mut self, object: DeserializeGuard<K>) {
+        let key = Key::of(object.meta());
+        self.changes.push_back(match object.0 {
+            Ok(object) => Change::Upsert(key, (self.project)(object)),
+            Err(invalid) => Change::Garbage(key, invalid.error),
+        });
+    }
+}
+
+/// Whether the API server answers, said once when it stops and once when it does again.
+struct Outage {
+    kind: String,
+    failures: u32,
+    jitter: Jitter,
+}
+
+impl Outage {
+    /// How long to wait before the next attempt.
+    fn failed(&mut self, error: &watcher::Error) -> Duration {
+        if self.failures == 0 {
+            warn!(kind = self.kind, %error, "the watch is interrupted and tried again from now on");
+        }
+        self.failures = self.failures.saturating_add(1);
+        self.jitter.wait(self.failures, LONGEST_WAIT)
+    }
+
+    fn recovered(&mut self) {
+        if self.failures > 0 {
+            info!(kind = self.kind, failures = self.failures, "the watch goes on");
+            self.failures = 0;
+        }
+    }
+}

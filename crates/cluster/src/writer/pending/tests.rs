@@ -1,0 +1,109 @@
+#![expect(clippy::disallowed_methods, reason = "a test has to get a time from somewhere")]
+
+use super::*;
+
+const SECOND: Duration = Duration::from_secs(1);
+
+fn pending(limit: usize) -> (Instant, Pending<&'static str, u32>) {
+    (Instant::now(), Pending::new(limit, Rate::new(Duration::from_millis(1), 1000), 7))
+}
+
+#[test]
+fn the_newest_value_of_each_object_is_written_once() {
+    let (now, mut pending) = pending(9);
+    pending.put(now, "a", 1);
+    pending.put(now, "a", 2);
+    pending.put(now, "b", 3);
+    assert_eq!(pending.len(), 2);
+    assert_eq!(pending.take(now), Some(("a", 2)));
+    assert_eq!(pending.take(now), Some(("b", 3)));
+    assert_eq!(pending.take(now), None);
+    pending.end(now, "a", 2, Outcome::Written);
+    pending.end(now, "b", 3, Outcome::Gone);
+    assert_eq!((pending.len(), pending.wake(now)), (0, None));
+}
+
+#[test]
+fn an_object_has_one_attempt_at_a_time_and_then_the_newest_value() {
+    for outcome in [Outcome::Written, Outcome::Failed, Outcome::Refused] {
+        let (now, mut pending) = pending(9);
+        pending.put(now, "a", 1);
+        assert_eq!(pending.take(now), Some(("a", 1)));
+        pending.put(now, "a", 2);
+        pending.put(now, "a", 3);
+        assert_eq!(pending.take(now), None);
+        pending.end(now, "a", 1, outcome);
+        assert_eq!(pending.take(now), Some(("a", 3)), "{outcome:?}");
+    }
+}
+
+#[test]
+fn what_is_gone_takes_its_newer_value_along() {
+    let (now, mut pending) = pending(9);
+    pending.put(now, "a", 1);
+    pending.take(now);
+    pending.put(now, "a", 2);
+    pending.end(now, "a", 1, Outcome::Gone);
+    assert_eq!((pending.len(), pending.take(now)), (0, None));
+}
+
+#[test]
+fn a_failure_is_tried_again_for_ever_and_never_later_than_two_seconds() {
+    let (mut now, mut pending) = pending(9);
+    pending.put(now, "a", 1);
+    for _ in 0..50 {
+        assert_eq!(pending.take(now), Some(("a", 1)));
+        pending.end(now, "a", 1, Outcome::Failed);
+        assert_eq!(pending.take(now), None);
+        let wake = pending.wake(now).unwrap();
+        assert!(wake <= now + 2 * SECOND);
+        now = wake;
+    }
+}
+
+#[test]
+fn a_newer_value_does_not_wait_for_the_older_ones_back_off() {
+    let (now, mut pending) = pending(9);
+    pending.put(now, "a", 1);
+    pending.take(now);
+    pending.end(now, "a", 1, Outcome::Refused);
+    assert_eq!(pending.wake(now), Some(now + REFUSED_WAIT));
+    pending.put(now, "a", 2);
+    assert_eq!(pending.take(now), Some(("a", 2)));
+}
+
+#[test]
+fn an_object_that_keeps_failing_holds_up_no_other() {
+    let (now, mut pending) = pending(1);
+    pending.put(now, "a", 1);
+    pending.put(now, "b", 2);
+    assert_eq!(pending.take(now), Some(("a", 1)));
+    assert_eq!((pending.take(now), pending.wake(now)), (None, None), "one at a time");
+    pending.end(now, "a", 1, Outcome::Failed);
+    assert_eq!(pending.take(now), Some(("b", 2)));
+}
+
+#[test]
+fn the_rate_is_kept() {
+    let now = Instant::now();
+    let mut pending = Pending::new(9, Rate::new(SECOND, 1), 7);
+    pending.put(now, "a", 1);
+    pending.put(now, "b", 2);
+    assert_eq!(pending.take(now), Some(("a", 1)));
+    assert_eq!((pending.take(now), pending.wake(now)), (None, Some(now + SECOND)));
+    assert_eq!(pending.take(now + SECOND), Some(("b", 2)));
+}
+
+#[test]
+fn what_is_forgotten_is_not_written() {
+    let (now, mut pending) = pending(9);
+    pending.put(now, "a", 1);
+    pending.forget(&"a");
+    assert_eq!((pending.len(), pending.take(now)), (0, None));
+    pending.put(now, "b", 1);
+    pending.take(now);
+    pending.put(now, "b", 2);
+    pending.forget(&"b");
+    pending.end(now, "b", 1, Outcome::Written);
+    assert_eq!((pending.len(), pending.take(now)), (0, None));
+}
