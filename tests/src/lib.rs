@@ -1,1 +1,34 @@
-//! lab
+//! The lab: network namespaces, real routers, real Kubernetes; and the tests that run in it.
+//!
+//! One [`Topology`] is three nodes, a client on their segment, an FRR and a BIRD router and an outside client
+//! behind both, each in its own network namespace, IPv4 and IPv6 throughout. Several stand side by side. What a
+//! lab made is gone when its [`Topology`] is dropped, and also after a panic, Ctrl-C or SIGKILL of the harness.
+//!
+//! Assertions are made with a client's packet ([`meter`], [`capture`], [`Host::arp`]) or with a router's table
+//! ([`router::Router`]), never with what the product says of itself. A step of the harness that fails panics
+//! with the command and its output.
+
+mod address;
+pub mod clock;
+mod daemon;
+pub mod fault;
+mod host;
+mod lease;
+mod namespace;
+mod reaper;
+pub mod router;
+pub mod run;
+pub mod serve;
+mod spawner;
+mod topology;
+mod vantage;
+pub mod wait;
+
+pub use address::{Family, Mac};
+pub use daemon::Daemon;
+pub use host::Host;
+pub use lease::{sweep, take_down};
+pub use namespace::Namespace;
+pub use reaper::reap;
+pub use topology::Topology;
+pub use vantage::{Unanswered, Vantage};

@@ -1,0 +1,170 @@
+//! Faults: what the network does to a host. Each heals when its [`Fault`] is dropped, or by [`Fault::heal`].
+//!
+//! They are made on the switch, so the host under test does not see their cause. `nft` takes effect some
+//! milliseconds before it returns; [`Fault::began`] is taken after that.
+
+use std::process::Command;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use crate::host::Host;
+use crate::namespace::Namespace;
+use crate::run::{self, Failed};
+use crate::{clock, wait};
+
+const CARRIER_WITHIN: Duration = Duration::from_secs(5);
+
+static NUMBER: AtomicU64 = AtomicU64::new(0);
+
+/// As seen from the host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Direction {
+    /// What the host sends is lost.
+    FromHost,
+    /// What is sent to the host is lost.
+    ToHost,
+}
+
+impl Direction {
+    /// The hook on the host's port, as the switch sees it.
+    fn hook(self) -> &'static str {
+        match self {
+            Self::FromHost => "ingress",
+            Self::ToHost => "egress",
+        }
+    }
+}
+
+type Heal = Box<dyn FnOnce() -> Result<(), Failed> + Send>;
+
+/// A fault that is in force.
+#[must_use = "a fault heals when it is dropped"]
+pub struct Fault {
+    heal: Option<Heal>,
+    began: Instant,
+}
+
+impl Fault {
+    fn new(heal: impl FnOnce() -> Result<(), Failed> + Send + 'static) -> Self {
+        Self { heal: Some(Box::new(heal)), began: clock::now() }
+    }
+
+    /// When it was in force.
+    #[must_use]
+    pub fn began(&self) -> Instant {
+        self.began
+    }
+
+    /// Ends it; returns when the network is whole again.
+    #[track_caller]
+    pub fn heal(mut self) {
+        if let Some(heal) = self.heal.take() {
+            heal().unwrap_or_else(|failed| panic!("{failed}"));
+        }
+    }
+}
+
+impl Drop for Fault {
+    fn drop(&mut self) {
+        if let Some(heal) = self.heal.take() {
+            // The lab may be gone already, and the fault with it.
+            heal().ok();
+        }
+    }
+}
+
+impl Host {
+    /// A silent cut of the segment, both ways: carrier stays, nothing passes.
+    #[track_caller]
+    pub fn cut(&self) -> Fault {
+        silent(self.switch(), self.name(), &Direction::BOTH)
+    }
+
+    /// A silent cut in one direction.
+    #[track_caller]
+    pub fn one_way(&self, lost: Direction) -> Fault {
+        silent(self.switch(), self.name(), &[lost])
+    }
+
+    /// A silent cut of the management network: the node and the API server lose each other.
+    #[track_caller]
+    pub fn cut_management(&self) -> Fault {
+        silent(self.switch(), &management_port(self.name()), &Direction::BOTH)
+    }
+
+    /// Loses what matches, both ways: `ether type arp`, `udp dport 7973`, `numgen random mod 100 < 30`.
+    #[track_caller]
+    pub fn lose(&self, matching: &str) -> Fault {
+        let chains = Direction::BOTH.map(|lost| {
+            let hook = lost.hook();
+            format!(
+                "chain {hook} {{ type filter hook {hook} device \"{}\" priority 0; {matching} drop; }}\n",
+                self.name()
+            )
+        });
+        table(self.switch(), "netdev", &chains.concat())
+    }
+
+    /// Pulls the cable: the host sees its carrier go, nobody else notices.
+    #[track_caller]
+    pub fn unplug(&self) -> Fault {
+        let port = self.name().to_owned();
+        let switch = self.switch().clone();
+        switch.ip_batch(&format!("link set {port} down\n"));
+        let inside = self.namespace().clone();
+        let routes = self.routes().to_owned();
+        Fault::new(move || {
+            let plug = format!("link set {port} up\n");
+            try_ip(&switch, &plug)?;
+            // Without carrier routes are refused; the last refusal is the reason.
+            wait::attempt(CARRIER_WITHIN, || try_ip(&inside, &routes))
+        })
+    }
+}
+
+impl Direction {
+    const BOTH: [Self; 2] = [Self::FromHost, Self::ToHost];
+}
+
+/// Between the hosts on the left and those on the right nothing passes; all others hear both.
+#[track_caller]
+pub fn partition(left: &[&Host], right: &[&Host]) -> Fault {
+    let rule = |from: &Host, to: &Host| {
+        let (from, to) = (from.name(), to.name());
+        format!("iifname \"{from}\" oifname \"{to}\" drop\niifname \"{to}\" oifname \"{from}\" drop\n")
+    };
+    let pairs = left.iter().flat_map(|from| right.iter().map(move |to| (from, to)));
+    let rules: String = pairs.map(|(from, to)| rule(from, to)).collect();
+    let switch = left.first().expect("a side has a host").switch();
+    let chain = format!("chain forward {{ type filter hook forward priority 0;\n{rules}}}\n");
+    table(switch, "bridge", &chain)
+}
+
+pub(crate) fn management_port(host: &str) -> String {
+    format!("m-{host}")
+}
+
+fn silent(switch: &Namespace, port: &str, lost: &[Direction]) -> Fault {
+    let chain = |lost: &Direction| {
+        let hook = lost.hook();
+        format!("chain {hook} {{ type filter hook {hook} device \"{port}\" priority 0; policy drop; }}\n")
+    };
+    table(switch, "netdev", &lost.iter().map(chain).collect::<String>())
+}
+
+fn table(switch: &Namespace, family: &'static str, chains: &str) -> Fault {
+    let name = format!("fault{}", NUMBER.fetch_add(1, Ordering::Relaxed));
+    let rules = format!("table {family} {name} {{\n{chains}}}\n");
+    run::run_with_input(switch.command("nft").args(["-f", "-"]), &rules);
+    let switch = switch.clone();
+    Fault::new(move || {
+        let mut delete = switch.command("nft");
+        run::attempt(delete.args(["delete", "table", family, &name])).map(drop)
+    })
+}
+
+fn try_ip(inside: &Namespace, lines: &str) -> Result<(), Failed> {
+    let mut command = Command::new("ip");
+    command.args(["-n", inside.name(), "-batch", "-"]);
+    run::attempt_with_input(&mut command, lines).map(drop)
+}
