@@ -106,3 +106,36 @@ pub(crate) fn reply(mac: Mac, request_header: Header, request: &Packet) -> Frame
     };
     emit(Header { destination: request_header.source, source: mac }, &reply)
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::ethernet::{self, Payload};
+
+    proptest! {
+        #[test]
+        fn what_is_emitted_parses_to_the_same(
+            macs: [[u8; 6]; 3], sender: u32, target: u32, is_reply: bool, padding in 0usize..30,
+        ) {
+            let [destination, source, target_mac] = macs.map(Mac::new);
+            prop_assume!(source.is_unicast());
+            let operation = if is_reply { Operation::Reply } else { Operation::Request };
+            let (sender, target) = (sender.into(), target.into());
+            let packet = Packet { operation, sender_mac: source, sender, target_mac, target };
+            let header = Header { destination, source };
+            let mut frame = emit(header, &packet).to_vec();
+            frame.resize(frame.len() + padding, 0xff);
+            let (read, payload) = ethernet::parse(&frame).unwrap();
+            let Payload::Arp(octets) = payload else { panic!("{payload:?}") };
+            prop_assert_eq!((read, parse(octets)), (header, Ok(Some(packet))));
+        }
+
+        #[test]
+        fn no_octets_make_the_parser_panic(octets in prop::collection::vec(any::<u8>(), 0..60)) {
+            let parsed = parse(&octets);
+            prop_assert!(octets.len() >= 28 || parsed == Err(Malformed::Truncated));
+        }
+    }
+}

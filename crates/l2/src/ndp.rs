@@ -198,3 +198,86 @@ fn add(sum: u16, octets: &[u8]) -> u16 {
         sum.wrapping_add(u16::from(carry))
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::ethernet::{self, Payload};
+
+    /// An IPv6 packet that carries the message, with the right length and checksum.
+    fn packet(source: Ipv6Addr, destination: Ipv6Addr, message: &[u8]) -> Vec<u8> {
+        let mut message = message.to_vec();
+        message[2..4].fill(0);
+        let sum = checksum(source, destination, &message).to_be_bytes();
+        message[2..4].copy_from_slice(&sum);
+        let length = u16::try_from(message.len()).unwrap().to_be_bytes();
+        let head: [&[u8]; 4] = [&[0x60, 0, 0, 0], &length, &[ICMPV6, HOP_LIMIT], &source.octets()];
+        [head.concat().as_slice(), &destination.octets(), &message].concat()
+    }
+
+    /// The example of RFC 1071 §3.
+    #[test]
+    fn ones_complement_sums_as_in_its_rfc() {
+        assert_eq!(add(0, &[0x00, 0x01, 0xf2, 0x03, 0xf4, 0xf5, 0xf6, 0xf7]), 0xddf2);
+        assert_eq!(add(0xffff, &[0x00, 0x01, 0x80]), 0x8001);
+    }
+
+    #[test]
+    fn the_solicited_node_group_has_the_last_three_octets() {
+        let address = "4037::1:800:200e:8c6c".parse().unwrap();
+        assert_eq!(solicited_node(address), "ff02::1:ff0e:8c6c".parse::<Ipv6Addr>().unwrap());
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_emitted_parses_to_the_same(
+            macs: [[u8; 6]; 3], addresses: [u128; 3], has_link_layer: bool, is_solicited: bool,
+        ) {
+            let [to, source_mac, link_layer] = macs.map(Mac::new);
+            prop_assume!(source_mac.is_unicast() && link_layer.is_unicast());
+            let [source, destination, target] = addresses.map(Ipv6Addr::from);
+            prop_assume!(!source.is_multicast() && !source.is_unspecified() && !target.is_multicast());
+            prop_assume!(!(is_solicited && destination.is_multicast()));
+            let cause = if is_solicited { Cause::Solicited } else { Cause::Unsolicited };
+            let link_layer = has_link_layer.then_some(link_layer);
+            let advertisement = Advertisement { source, destination, cause, target, link_layer };
+            let header = Header { destination: to, source: source_mac };
+            let frame = emit(header, &advertisement);
+            let (read, payload) = ethernet::parse(&frame).unwrap();
+            let Payload::Ipv6(octets) = payload else { panic!("{payload:?}") };
+            prop_assert_eq!((read, parse(octets)), (header, Ok(Some(Message::Advertisement(advertisement)))));
+        }
+
+        /// Random octets hardly ever have a right checksum; these have, so that the options are reached.
+        #[test]
+        fn no_message_makes_the_parser_panic(
+            kind in 133u8..138, code in 0u8..2, rest in prop::collection::vec(0u8..4, 20..400), addresses: [u128; 2],
+        ) {
+            let [source, destination] = addresses.map(Ipv6Addr::from);
+            let message = [&[kind, code, 0, 0], rest.as_slice()].concat();
+            let parsed = parse(&packet(source, destination, &message));
+            let ours = matches!(kind, SOLICITATION | ADVERTISEMENT);
+            prop_assert_eq!(parsed == Ok(None), !ours);
+            prop_assert!(code == 0 || !ours || parsed.is_err());
+        }
+
+        #[test]
+        fn any_changed_octet_of_a_message_is_noticed(at in 0usize..32, change in 1u8..=255, target: u128) {
+            let advertisement = Advertisement {
+                source: Ipv6Addr::LOCALHOST,
+                destination: ALL_NODES,
+                cause: Cause::Unsolicited,
+                target: target.into(),
+                link_layer: Some(Mac::new([2, 0, 0, 0, 0, 1])),
+            };
+            prop_assume!(!advertisement.target.is_multicast());
+            let header = Header { destination: Mac::BROADCAST, source: Mac::BROADCAST };
+            let mut octets = emit(header, &advertisement)[14..].to_vec();
+            octets[40 + at] ^= change;
+            let ours = matches!(octets[40], SOLICITATION | ADVERTISEMENT);
+            prop_assert_eq!(parse(&octets), if ours { Err(Malformed::Checksum) } else { Ok(None) });
+        }
+    }
+}
