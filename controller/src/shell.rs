@@ -1,0 +1,219 @@
+//! Wires the doors to the world: watches in, writes and Events out, the HTTP server beside.
+
+use std::error::Error;
+use std::io;
+use std::sync::Arc;
+
+use api::{BgpAdvertisement, BgpPeer, IpAddressPool, L2Advertisement};
+use cluster::admin::{self, Admin, Checks};
+use cluster::{Change, Event, Events, Key, Object, Scope, Subject, Write, Writer, watch};
+use futures::stream::{BoxStream, select_all};
+use futures::{FutureExt, StreamExt};
+use k8s_openapi::api::core::v1::Service;
+use k8s_openapi::jiff::Timestamp;
+use kube::{Client, Resource};
+use names::PoolName;
+use prometheus_client::registry::Registry;
+use serde::de::DeserializeOwned;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::task::JoinSet;
+use tokio::time::sleep_until;
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, info, warn};
+
+use crate::args::Args;
+use crate::metrics::Metrics;
+use crate::seen::{self, Kind, SeenObject, SeenService, SeenVerdict};
+use crate::world::{Effect, Notice, Now, Update, World};
+
+/// The field manager of everything that is written, and the name in Events.
+const MANAGER: &str = "ferrite-controller";
+const SYNCED: &str = "caches";
+
+/// Runs until SIGTERM or SIGINT.
+pub(crate) async fn run(args: Args) -> Result<(), Box<dyn Error>> {
+    let mut end = End::new()?;
+    let client = cluster::client(args.kubeconfig.as_deref()).await?;
+    let listener = admin::bind(args.metrics_address).await?;
+    let mut registry = Registry::default();
+    let world = World::new(Metrics::register(&mut registry));
+    let ready = Checks::new([SYNCED]);
+    let stop = CancellationToken::new();
+    let admin = Admin { registry: Arc::new(registry), healthy: Checks::default(), ready: ready.clone() };
+
+    let mut tasks = JoinSet::new();
+    tasks.spawn(serve(listener, admin, stop.clone()));
+    let (events, publishing) = Events::new(client.clone(), MANAGER, std::env::var("POD_NAME").ok());
+    tasks.spawn(until(stop.clone(), publishing));
+    let writer = Writer::new();
+    tasks.spawn(until(stop.clone(), writer.clone().run(client.clone(), MANAGER)));
+    let doors = Doors { writer, events };
+    tasks.spawn(until(stop.clone(), decide(world, updates(&client, args.lb_class), doors, ready)));
+    info!(address = %args.metrics_address, namespace = args.namespace, "started");
+
+    let outcome = tokio::select! {
+        () = end.signal() => Ok(()),
+        Some(ended) = tasks.join_next() => Err(ended),
+    };
+    stop.cancel();
+    if let Err(ended) = outcome {
+        ended??;
+        return Err("a task has ended that should run for ever".into());
+    }
+    while let Some(ended) = tasks.join_next().await {
+        ended??;
+    }
+    info!("ended");
+    Ok(())
+}
+
+/// Where effects go.
+struct Doors {
+    writer: Writer,
+    events: Events,
+}
+
+/// The one task that owns the world.
+async fn decide(mut world: World, mut updates: BoxStream<'static, Update>, doors: Doors, ready: Checks) {
+    loop {
+        let timer = world
+            .poll_timeout()
+            .map_or(futures::future::pending().left_future(), |at| sleep_until(at.into()).right_future());
+        let effects = tokio::select! {
+            Some(update) = updates.next() => {
+                debug!(?update, "seen");
+                world.apply(update, now())
+            }
+            () = timer => world.handle_timeout(now()),
+        };
+        for effect in effects {
+            doors.take(effect);
+        }
+        if world.is_synced() && !ready.all_pass() {
+            info!("every kind is listed; decisions are made from now on");
+            ready.pass(SYNCED);
+        }
+    }
+}
+
+impl Doors {
+    fn take(&self, effect: Effect) {
+        match effect {
+            Effect::Service(key, patch) => {
+                self.writer.put(Object::of::<Service>(Key::from(&key)), Write::MergeStatus(patch));
+            }
+            Effect::Forget(key) => self.writer.forget(&Object::of::<Service>(Key::from(&key))),
+            Effect::Status(kind, name, status) => {
+                self.writer.put(object(kind, name), Write::ApplyStatus(status))
+            }
+            Effect::Event(Notice { service, uid, severity, reason, note }) => {
+                info!(%service, reason, note, "decided");
+                let subject = Subject::of::<Service>(&Key::from(&service), uid);
+                self.events.publish(Event {
+                    subject,
+                    severity,
+                    action: "Allocate",
+                    reason: reason.into(),
+                    note,
+                });
+            }
+        }
+    }
+}
+
+fn object(kind: Kind, name: String) -> Object {
+    let key = Key::cluster(name);
+    match kind {
+        Kind::Service => Object::of::<Service>(key),
+        Kind::Pool => Object::of::<IpAddressPool>(key),
+        Kind::L2Advertisement => Object::of::<L2Advertisement>(key),
+        Kind::BgpAdvertisement => Object::of::<BgpAdvertisement>(key),
+        Kind::BgpPeer => Object::of::<BgpPeer>(key),
+    }
+}
+
+/// Everything that is watched, as one stream.
+fn updates(client: &Client, class: Option<String>) -> BoxStream<'static, Update> {
+    let project = move |service: Service| SeenService::project(&service, class.as_deref());
+    let services =
+        watch(client.clone(), Scope::default(), project).filter_map(async |change| service(change));
+    let pools =
+        watch(client.clone(), Scope::default(), |object| seen::pool(&object)).map(|change| match change {
+            Change::Upsert(key, seen) => Update::Pool(PoolName::new(key.name), Some(seen)),
+            Change::Garbage(key, why) => {
+                Update::Pool(PoolName::new(key.name), Some(SeenObject::garbage(why)))
+            }
+            Change::Remove(key) => Update::Pool(PoolName::new(key.name), None),
+            Change::Synced => Update::Synced(Kind::Pool),
+        });
+    select_all([
+        services.boxed(),
+        pools.boxed(),
+        verdicts(client, Kind::L2Advertisement, seen::l2_advertisement),
+        verdicts(client, Kind::BgpAdvertisement, seen::bgp_advertisement),
+        verdicts(client, Kind::BgpPeer, seen::bgp_peer),
+    ])
+    .boxed()
+}
+
+fn service(change: Change<SeenService>) -> Option<Update> {
+    match change {
+        Change::Upsert(key, seen) => Some(Update::Service(key.into_service(), Some(seen))),
+        Change::Remove(key) => Some(Update::Service(key.into_service(), None)),
+        Change::Synced => Some(Update::Synced(Kind::Service)),
+        Change::Garbage(key, why) => {
+            warn!(service = %key, why, "a Service cannot be decoded; it keeps what it has");
+            None
+        }
+    }
+}
+
+fn verdicts<K>(client: &Client, kind: Kind, project: fn(&K) -> SeenVerdict) -> BoxStream<'static, Update>
+where
+    K: Resource<DynamicType = ()> + Clone + DeserializeOwned + std::fmt::Debug + Send + 'static,
+{
+    let changes = watch(client.clone(), Scope::default(), move |object: K| project(&object));
+    let updates = changes.map(move |change| match change {
+        Change::Upsert(key, seen) => Update::Verdict(kind, key.name, Some(seen)),
+        Change::Garbage(key, why) => Update::Verdict(kind, key.name, Some(SeenObject::garbage(why))),
+        Change::Remove(key) => Update::Verdict(kind, key.name, None),
+        Change::Synced => Update::Synced(kind),
+    });
+    updates.boxed()
+}
+
+fn now() -> Now {
+    Now { instant: tokio::time::Instant::now().into_std(), wall: Timestamp::now() }
+}
+
+async fn serve(listener: TcpListener, admin: Admin, stop: CancellationToken) -> io::Result<()> {
+    admin::serve(listener, admin, stop.cancelled_owned()).await
+}
+
+async fn until(stop: CancellationToken, task: impl Future<Output = ()>) -> io::Result<()> {
+    tokio::select! {
+        () = stop.cancelled() => {}
+        () = task => {}
+    }
+    Ok(())
+}
+
+/// SIGTERM and SIGINT.
+struct End {
+    term: Signal,
+    interrupt: Signal,
+}
+
+impl End {
+    fn new() -> io::Result<Self> {
+        Ok(Self { term: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+    }
+
+    async fn signal(&mut self) {
+        tokio::select! {
+            _ = self.term.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}
