@@ -3,6 +3,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use announce::Family;
+use bgp::{Asn, HoldTime, RouterId};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, LabelSelector};
 use kube::CustomResource;
 use schemars::JsonSchema;
@@ -62,6 +63,12 @@ use crate::{Invalid, duration, schema, selector};
         "rule": "!has(self.keepaliveTime) || !has(self.holdTime) || \
                  duration(self.keepaliveTime) <= duration(self.holdTime)",
         "message": "keepaliveTime must not exceed holdTime",
+        "fieldPath": ".keepaliveTime",
+    },
+    {
+        "rule": "!has(self.keepaliveTime) || !has(self.holdTime) || \
+                 duration(self.keepaliveTime) > duration('0s') || duration(self.holdTime) == duration('0s')",
+        "message": "keepaliveTime may be 0 only where holdTime is 0",
         "fieldPath": ".keepaliveTime",
     },
     {
@@ -144,24 +151,38 @@ pub struct BgpPeerStatus {
 pub struct Peer {
     /// What the announcing decisions have to know.
     pub announced: announce::Peer,
-    /// The nodes' AS number.
-    pub my_asn: u32,
-    /// The router's.
-    pub peer_asn: u32,
     /// Where the router listens.
     pub remote: SocketAddr,
     /// The address to dial from.
     pub source: Option<IpAddr>,
-    /// The BGP Identifier, where it is not the node's own.
-    pub router_id: Option<Ipv4Addr>,
-    /// Seconds of silence that end the session; zero for none.
-    pub hold_time: u16,
-    /// How often the router hears from us, where it is not a third of the hold time.
-    pub keepalive_time: Option<Duration>,
-    /// The longest wait between two attempts to connect.
-    pub connect_time: Duration,
     /// How far away the router may be.
     pub distance: Distance,
+    /// The BGP Identifier, where it is not the node's own.
+    pub router_id: Option<RouterId>,
+    my_asn: Asn,
+    peer_asn: Asn,
+    hold_time: Option<HoldTime>,
+    keepalive_time: Option<Duration>,
+    connect_time: Duration,
+}
+
+impl Peer {
+    /// The session of a node that has this BGP Identifier of its own.
+    pub fn config(&self, node: RouterId) -> bgp::PeerConfig {
+        let families = self.announced.families.iter().map(|family| match family {
+            Family::V4 => bgp::Family::Ipv4Unicast,
+            Family::V6 => bgp::Family::Ipv6Unicast,
+        });
+        bgp::PeerConfig {
+            local_asn: self.my_asn,
+            peer_asn: self.peer_asn,
+            router_id: self.router_id.unwrap_or(node),
+            hold_time: self.hold_time,
+            keepalive_time: self.keepalive_time,
+            connect_retry_time: self.connect_time,
+            families: families.collect(),
+        }
+    }
 }
 
 /// How far away a router may be.
@@ -216,17 +237,14 @@ impl BgpPeerSpec {
     }
 }
 
+const KEEPALIVE_TIME: &str = "spec.keepaliveTime";
 /// Used where `connectTime` is unset.
 const CONNECT_TIME: Duration = Duration::from_secs(10);
-/// Used where neither `holdTime` nor `keepaliveTime` is set (RFC 4271 §10 suggests it).
-const HOLD_TIME: u16 = 90;
+/// Seconds, used where neither `holdTime` nor `keepaliveTime` is set (RFC 4271 §10 suggests it).
+const DEFAULT_HOLD_TIME: u64 = 90;
 
-fn asn(field: &str, number: u32) -> Result<u32, Invalid> {
-    match number {
-        0 => Err(Invalid::new(field, "AS number 0 is reserved (RFC 7607)")),
-        23456 => Err(Invalid::new(field, "AS number 23456 is reserved (RFC 6793)")),
-        _ => Ok(number),
-    }
+fn asn(field: &str, number: u32) -> Result<Asn, Invalid> {
+    Asn::parse(number).map_err(|reserved| Invalid::new(field, reserved))
 }
 
 fn ip(field: &str, text: &str) -> Result<IpAddr, Invalid> {
@@ -259,13 +277,12 @@ fn source(text: &str, peer: IpAddr) -> Result<IpAddr, Invalid> {
     }
 }
 
-fn parse_router_id(text: &str) -> Result<Ipv4Addr, Invalid> {
-    match text.parse::<Ipv4Addr>() {
-        Ok(id) if !id.is_unspecified() => Ok(id),
-        _ => {
-            Err(Invalid::new("spec.routerID", format!("{text:?} is not an IPv4 address other than 0.0.0.0")))
-        }
-    }
+fn parse_router_id(text: &str) -> Result<RouterId, Invalid> {
+    const FIELD: &str = "spec.routerID";
+    let id: Ipv4Addr = text
+        .parse()
+        .map_err(|_| Invalid::new(FIELD, format!("{text:?} is not of the form of an IPv4 address")))?;
+    RouterId::parse(id).map_err(|zero| Invalid::new(FIELD, zero))
 }
 
 fn parse_connect_time(text: &str) -> Result<Duration, Invalid> {
@@ -276,39 +293,41 @@ fn parse_connect_time(text: &str) -> Result<Duration, Invalid> {
     }
 }
 
-/// The hold time in seconds, and the keepalive time where it is set.
-fn timers(hold: Option<&str>, keepalive: Option<&str>) -> Result<(u16, Option<Duration>), Invalid> {
-    const KEEPALIVE: &str = "spec.keepaliveTime";
-    let keepalive = keepalive.map(|text| duration::parse_seconds(KEEPALIVE, text)).transpose()?;
-    let hold = hold.map(hold_time).transpose()?;
+/// The hold time, and the keepalive time where it is set.
+fn timers(
+    hold: Option<&str>,
+    keepalive: Option<&str>,
+) -> Result<(Option<HoldTime>, Option<Duration>), Invalid> {
+    let keepalive = keepalive.map(|text| duration::parse_seconds(KEEPALIVE_TIME, text)).transpose()?;
     let hold = match (hold, keepalive) {
-        (Some(hold), _) => hold,
-        (None, Some(0)) => 0,
-        (None, Some(keepalive)) => u16::try_from(keepalive.saturating_mul(3))
-            .map_err(|_| Invalid::new(KEEPALIVE, "without holdTime it must not exceed a third of 65535 s"))?,
-        (None, None) => HOLD_TIME,
+        (Some(text), _) => duration::parse_seconds("spec.holdTime", text)?,
+        (None, Some(keepalive)) => keepalive.saturating_mul(3),
+        (None, None) => DEFAULT_HOLD_TIME,
     };
     match keepalive {
-        Some(keepalive) if keepalive > hold.into() => {
-            Err(Invalid::new(KEEPALIVE, format!("{keepalive}s exceeds the hold time of {hold}s")))
+        Some(keepalive) if keepalive > hold => {
+            return Err(Invalid::new(
+                KEEPALIVE_TIME,
+                format!("{keepalive}s exceeds the hold time of {hold}s"),
+            ));
         }
         Some(0) if hold > 0 => {
-            Err(Invalid::new(KEEPALIVE, format!("0 would let the hold time of {hold}s run out")))
+            return Err(Invalid::new(
+                KEEPALIVE_TIME,
+                format!("0 would let the hold time of {hold}s run out"),
+            ));
         }
-        Some(0) | None => Ok((hold, None)),
-        Some(keepalive) => Ok((hold, Some(Duration::from_secs(keepalive)))),
+        Some(_) | None => {}
     }
+    let keepalive = keepalive.filter(|seconds| *seconds > 0).map(Duration::from_secs);
+    Ok((hold_time(hold)?, keepalive))
 }
 
-fn hold_time(text: &str) -> Result<u16, Invalid> {
+fn hold_time(seconds: u64) -> Result<Option<HoldTime>, Invalid> {
     const FIELD: &str = "spec.holdTime";
-    let seconds = duration::parse_seconds(FIELD, text)?;
-    match u16::try_from(seconds) {
-        Ok(1 | 2) | Err(_) => {
-            Err(Invalid::new(FIELD, format!("{text} is neither 0 nor within 3s and 65535s")))
-        }
-        Ok(seconds) => Ok(seconds),
-    }
+    let seconds = u16::try_from(seconds)
+        .map_err(|_| Invalid::new(FIELD, format!("{seconds}s is longer than BGP can say, 65535s")))?;
+    HoldTime::parse(seconds).map_err(|unacceptable| Invalid::new(FIELD, unacceptable))
 }
 
 fn families(address: IpAddr, dual_stack: bool) -> BTreeSet<Family> {

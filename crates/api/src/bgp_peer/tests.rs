@@ -7,13 +7,29 @@ fn spec(extra: serde_json::Value) -> BgpPeerSpec {
     serde_json::from_value(spec).unwrap()
 }
 
+/// The hold time in seconds; 0 for none.
+fn seconds(config: &bgp::PeerConfig) -> u16 {
+    config.hold_time.map_or(0, HoldTime::seconds)
+}
+
+#[test]
+fn a_router_id_of_its_own_wins_over_the_nodes() {
+    let peer = spec(serde_json::json!({"routerID": "192.0.2.9"})).parse().unwrap();
+    let config = peer.config(RouterId::parse(Ipv4Addr::LOCALHOST).unwrap());
+    assert_eq!(config.router_id.address(), Ipv4Addr::new(192, 0, 2, 9));
+}
+
 #[test]
 fn what_is_not_set_has_its_default() {
     let peer = spec(serde_json::json!({})).parse().unwrap();
     assert_eq!(peer.remote, "10.77.0.1:179".parse().unwrap());
-    assert_eq!((peer.hold_time, peer.keepalive_time), (90, None));
-    assert_eq!(peer.connect_time, Duration::from_secs(10));
-    assert_eq!((peer.source, peer.router_id), (None, None));
+    let node = RouterId::parse(Ipv4Addr::new(10, 77, 0, 11)).unwrap();
+    let config = peer.config(node);
+    assert_eq!((config.local_asn.get(), config.peer_asn.get()), (64500, 64512));
+    assert_eq!((seconds(&config), config.keepalive_time), (90, None));
+    assert_eq!(config.connect_retry_time, Duration::from_secs(10));
+    assert_eq!((peer.source, config.router_id), (None, node));
+    assert_eq!(config.families, [bgp::Family::Ipv4Unicast].into());
     assert_eq!(peer.distance, Distance::OneHop);
     assert_eq!(peer.announced.families, [Family::V4].into());
 }
@@ -28,7 +44,10 @@ fn the_session_carries_the_family_of_its_address_or_both() {
 
 #[test]
 fn one_timer_gives_the_other() {
-    let timers = |extra| spec(extra).parse().map(|peer| (peer.hold_time, peer.keepalive_time)).unwrap();
+    let timers = |extra| {
+        let config = spec(extra).parse().unwrap().config(RouterId::parse(Ipv4Addr::LOCALHOST).unwrap());
+        (seconds(&config), config.keepalive_time)
+    };
     assert_eq!(timers(serde_json::json!({"keepaliveTime": "2s"})), (6, Some(Duration::from_secs(2))));
     assert_eq!(timers(serde_json::json!({"holdTime": "1m"})), (60, None));
     assert_eq!(timers(serde_json::json!({"holdTime": "0s"})), (0, None));
@@ -60,7 +79,7 @@ fn every_field_that_cannot_be_honoured_is_named() {
         (serde_json::json!({"holdTime": "3500ms"}), "spec.holdTime"),
         (serde_json::json!({"holdTime": "9s", "keepaliveTime": "10s"}), "spec.keepaliveTime"),
         (serde_json::json!({"holdTime": "9s", "keepaliveTime": "0s"}), "spec.keepaliveTime"),
-        (serde_json::json!({"keepaliveTime": "21846s"}), "spec.keepaliveTime"),
+        (serde_json::json!({"keepaliveTime": "21846s"}), "spec.holdTime"),
         (serde_json::json!({"connectTime": "0s"}), "spec.connectTime"),
         (serde_json::json!({"peerASN": 64500, "ebgpMultiHop": true}), "spec.ebgpMultiHop"),
         (
