@@ -9,16 +9,21 @@
 //! with the command and its output.
 
 mod address;
+pub mod capture;
 pub mod clock;
 mod daemon;
 pub mod fault;
 mod host;
+pub mod image;
+pub mod kube;
 mod lease;
+pub mod meter;
 mod namespace;
 mod reaper;
 pub mod router;
 pub mod run;
 pub mod serve;
+mod solicit;
 mod spawner;
 mod topology;
 mod vantage;
@@ -30,5 +35,6 @@ pub use host::Host;
 pub use lease::{sweep, take_down};
 pub use namespace::Namespace;
 pub use reaper::reap;
-pub use topology::Topology;
+pub use solicit::{Request, Solicitation};
+pub use topology::{Outside, Topology};
 pub use vantage::{Unanswered, Vantage};

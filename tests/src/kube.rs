@@ -1,0 +1,14 @@
+//! Real Kubernetes on the lab's wires, in two forms.
+//!
+//! [`light::Lab`] runs the control plane and a kube-proxy per node; nodes and pods are objects that the harness
+//! writes, with a server behind each pod's address; controller and speakers are plain processes with their own
+//! ServiceAccounts' tokens. [`whole::Whole`] runs kubelets and containers as well.
+
+pub mod certs;
+pub mod client;
+pub mod control_plane;
+pub mod forward;
+pub mod kubeconfig;
+pub mod packages;
+pub mod programs;
+mod progress;
