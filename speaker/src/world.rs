@@ -1,17 +1,18 @@
 //! What this speaker knows, and what follows from it. One task owns it; there is no lock.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use announce::{
-    AddressPlan, BgpAdvertisement, Endpoints, Interfaces, L2Advertisement, Node, Pool, Route, Silence, Touched,
-    View, plan,
+    AddressPlan, BgpAdvertisement, Endpoints, Interfaces, L2Advertisement, Node, Pool, Route, Silence,
+    Touched, View, plan,
 };
-use api::SliceEndpoints;
+use api::{Peer, SliceEndpoints};
 use ipnetwork::IpNetwork;
 use names::{AdvertisementName, NodeName, PeerName, PoolName, Selector, ServiceKey};
 
 use crate::engine::PeerSettings;
+use crate::settings::{own_router_id, settings};
 
 /// The kinds that are watched. Nothing is decided until each of them was listed once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -42,12 +43,21 @@ impl Kind {
 pub(crate) enum Update {
     Service(ServiceKey, Option<announce::Service>),
     EndpointSlice(SliceName, Option<SliceEndpoints>),
-    Node(NodeName, Option<Node>),
+    Node(NodeName, Option<SeenNode>),
     Pool(PoolName, Option<Pool>),
     L2Advertisement(AdvertisementName, Option<L2Advertisement>),
     BgpAdvertisement(AdvertisementName, Option<BgpAdvertisement>),
-    Peer(PeerName, Option<PeerSettings>),
+    Peer(PeerName, Option<Peer>),
     Synced(Kind),
+}
+
+/// A node, and what only its own speaker needs of it.
+#[derive(Debug)]
+pub(crate) struct SeenNode {
+    pub(crate) node: Node,
+    pub(crate) uid: String,
+    /// Its InternalIP of that family.
+    pub(crate) address: Option<Ipv4Addr>,
 }
 
 /// An EndpointSlice, by namespace and name.
@@ -69,7 +79,9 @@ pub(crate) struct World {
     view: View,
     slices: BTreeMap<SliceName, SliceEndpoints>,
     slices_of: BTreeMap<ServiceKey, BTreeSet<SliceName>>,
-    settings: BTreeMap<PeerName, PeerSettings>,
+    configured: BTreeMap<PeerName, Peer>,
+    address: Option<Ipv4Addr>,
+    uid: Option<String>,
     unsynced: BTreeSet<Kind>,
     touched: Touched,
     plans: BTreeMap<IpAddr, AddressPlan>,
@@ -83,7 +95,9 @@ impl World {
             view: View::default(),
             slices: BTreeMap::new(),
             slices_of: BTreeMap::new(),
-            settings: BTreeMap::new(),
+            configured: BTreeMap::new(),
+            address: None,
+            uid: None,
             unsynced: Kind::ALL.into(),
             touched: Touched::All,
             plans: BTreeMap::new(),
@@ -96,6 +110,11 @@ impl World {
         self.unsynced.is_empty()
     }
 
+    /// The uid of this node's object, once it is known.
+    pub(crate) fn uid(&self) -> Option<&str> {
+        self.uid.as_deref()
+    }
+
     /// Why each address that this node does not announce is silent here, by layer 2 and by BGP.
     pub(crate) fn silences(&self) -> impl Iterator<Item = (Option<&Silence>, Option<&Silence>)> {
         self.plans.values().map(|plan| (plan.l2.as_ref().err(), plan.bgp.as_ref().err()))
@@ -106,11 +125,11 @@ impl World {
         let touched = match update {
             Update::Service(key, service) => self.view.set_service(key, service),
             Update::EndpointSlice(name, slice) => self.set_slice(name, slice),
-            Update::Node(name, node) => self.view.set_node(name, node),
+            Update::Node(name, node) => self.set_node(name, node),
             Update::Pool(name, pool) => self.view.set_pool(name, pool),
             Update::L2Advertisement(name, one) => self.view.set_l2_advertisement(name, one),
             Update::BgpAdvertisement(name, one) => self.view.set_bgp_advertisement(name, one),
-            Update::Peer(name, settings) => self.set_peer(name, settings),
+            Update::Peer(name, peer) => self.set_peer(name, peer),
             Update::Synced(kind) => {
                 self.unsynced.remove(&kind);
                 Touched::Addresses(BTreeSet::new())
@@ -127,14 +146,25 @@ impl World {
         }
     }
 
-    fn set_peer(&mut self, name: PeerName, settings: Option<PeerSettings>) -> Touched {
-        if self.settings.get(&name) == settings.as_ref() {
+    fn set_node(&mut self, name: NodeName, seen: Option<SeenNode>) -> Touched {
+        if name == self.me {
+            let address = seen.as_ref().and_then(|seen| seen.address);
+            self.uid = seen.as_ref().map(|seen| seen.uid.clone());
+            if std::mem::replace(&mut self.address, address) != address {
+                self.touch(Touched::All);
+            }
+        }
+        self.view.set_node(name, seen.map(|seen| seen.node))
+    }
+
+    fn set_peer(&mut self, name: PeerName, peer: Option<Peer>) -> Touched {
+        if self.configured.get(&name) == peer.as_ref() {
             return Touched::Addresses(BTreeSet::new());
         }
-        self.view.set_peer(name.clone(), settings.as_ref().map(|settings| settings.peer.clone()));
-        match settings {
-            Some(settings) => self.settings.insert(name, settings),
-            None => self.settings.remove(&name),
+        self.view.set_peer(name.clone(), peer.as_ref().map(|peer| peer.announced.clone()));
+        match peer {
+            Some(peer) => self.configured.insert(name, peer),
+            None => self.configured.remove(&name),
         };
         Touched::All
     }
@@ -146,7 +176,9 @@ impl World {
             None => self.slices.remove(&name),
         };
         let mut touched = Touched::Addresses(BTreeSet::new());
-        if let Some(before) = before.map(|before| before.service).filter(|before| Some(before) != service.as_ref()) {
+        if let Some(before) =
+            before.map(|before| before.service).filter(|before| Some(before) != service.as_ref())
+        {
             self.slices_of.entry(before.clone()).or_default().remove(&name);
             touched = self.sum_endpoints(before);
         }
@@ -193,18 +225,25 @@ impl World {
     }
 
     fn decide_peers(&mut self) -> BTreeMap<PeerName, Option<PeerSettings>> {
-        let here = |settings: &&PeerSettings| {
-            let labels = self.view.node(&self.me).map(|node| &node.labels);
-            labels.is_some_and(|labels| Selector::any_matches(&settings.peer.node_selectors, labels))
-        };
-        let wanted = self.settings.iter().filter(|(_, settings)| here(settings));
-        let wanted: BTreeMap<_, _> = wanted.map(|(name, settings)| (name.clone(), settings.clone())).collect();
-        let gone = self.peers.keys().filter(|name| !wanted.contains_key(*name)).map(|name| (name.clone(), None));
+        let wanted = self.peers_here();
+        let gone =
+            self.peers.keys().filter(|name| !wanted.contains_key(*name)).map(|name| (name.clone(), None));
         let changed = wanted.iter().filter(|(name, settings)| self.peers.get(*name) != Some(settings));
         let changed = changed.map(|(name, settings)| (name.clone(), Some(settings.clone())));
         let commands = gone.chain(changed).collect();
         self.peers = wanted;
         commands
+    }
+
+    /// The peers whose node selectors take this node.
+    fn peers_here(&self) -> BTreeMap<PeerName, PeerSettings> {
+        let Some(node) = self.view.node(&self.me) else { return BTreeMap::new() };
+        let own_id = own_router_id(&self.me, self.address);
+        let selected = self
+            .configured
+            .iter()
+            .filter(|(_, peer)| Selector::any_matches(&peer.announced.node_selectors, &node.labels));
+        selected.map(|(name, peer)| (name.clone(), settings(peer, own_id))).collect()
     }
 
     fn decide_address(&mut self, address: IpAddr, commands: &mut Commands) {
@@ -232,3 +271,6 @@ impl World {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,10 +1,12 @@
 //! The shells of the protocol cores: they carry out what the world decided.
 
 pub(crate) mod bgp;
+mod ends;
 mod interfaces;
 pub(crate) mod l2;
 pub(crate) mod listener;
-mod peer;
+pub(crate) mod peer;
 mod port;
+mod wire;
 
 pub(crate) use peer::PeerSettings;

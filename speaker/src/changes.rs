@@ -1,0 +1,109 @@
+//! From the API server's objects to the world's updates, one watch a kind.
+//!
+//! An object that cannot be understood changes nothing: what it said last goes on, and the controller writes the
+//! reason into its conditions.
+
+use std::fmt::Display;
+use std::net::Ipv4Addr;
+use std::sync::Arc;
+
+use api::{BgpAdvertisement, BgpPeer, Invalid, IpAddressPool, L2Advertisement, SliceEndpoints};
+use cluster::{Change, Key, Scope, watch};
+use futures::StreamExt;
+use futures::stream::{BoxStream, SelectAll, select_all};
+use k8s_openapi::api::core::v1::{Node, Service};
+use k8s_openapi::api::discovery::v1::EndpointSlice;
+use kube::{Client, ResourceExt};
+use names::{AdvertisementName, NodeName, PeerName, PoolName, ServiceKey};
+use tracing::warn;
+
+use crate::world::{Kind, SeenNode, Update};
+
+pub(crate) type Updates = SelectAll<BoxStream<'static, Update>>;
+
+/// Watches everything that a speaker needs.
+pub(crate) fn watch_all(client: &Client, lb_class: Option<String>) -> Updates {
+    let class: Arc<Option<String>> = Arc::new(lb_class);
+    let load_balancers =
+        Scope { field_selector: Some("spec.type=LoadBalancer".to_owned()), label_selector: None };
+    let services = watch(client.clone(), load_balancers, move |service: Service| {
+        api::service::announced(&service, class.as_deref())
+    });
+    let slices =
+        watch(client.clone(), Scope::default(), |slice: EndpointSlice| SliceEndpoints::parse(&slice));
+    let nodes = watch(client.clone(), Scope::default(), seen);
+    let pools = watch(client.clone(), Scope::default(), |pool: IpAddressPool| pool.announced());
+    let l2 = watch(client.clone(), Scope::default(), |one: L2Advertisement| one.spec.parse());
+    let bgp = watch(client.clone(), Scope::default(), |one: BgpAdvertisement| one.spec.parse());
+    let peers = watch(client.clone(), Scope::default(), |peer: BgpPeer| peer.spec.parse());
+    select_all([
+        updates(services, Kind::Service, |key, service| {
+            Some(Update::Service(service_key(key), service.flatten()))
+        }),
+        updates(slices, Kind::EndpointSlice, |key, slice| {
+            Some(Update::EndpointSlice((key.namespace.unwrap_or_default(), key.name), slice.flatten()))
+        }),
+        updates(nodes, Kind::Node, |key, node| Some(Update::Node(NodeName::new(key.name), node))),
+        updates(pools, Kind::IPAddressPool, |key, pool| {
+            Some(Update::Pool(PoolName::new(&key.name), understood("IPAddressPool", &key, pool)?))
+        }),
+        updates(l2, Kind::L2Advertisement, |key, one| {
+            let name = AdvertisementName::new(&key.name);
+            Some(Update::L2Advertisement(name, understood("L2Advertisement", &key, one)?))
+        }),
+        updates(bgp, Kind::BGPAdvertisement, |key, one| {
+            let name = AdvertisementName::new(&key.name);
+            Some(Update::BgpAdvertisement(name, understood("BGPAdvertisement", &key, one)?))
+        }),
+        updates(peers, Kind::BGPPeer, |key, peer| {
+            Some(Update::Peer(PeerName::new(&key.name), understood("BGPPeer", &key, peer)?))
+        }),
+    ])
+}
+
+fn updates<V: Send + 'static>(
+    changes: impl futures::Stream<Item = Change<V>> + Send + 'static,
+    kind: Kind,
+    update: impl Fn(Key, Option<V>) -> Option<Update> + Send + Sync + 'static,
+) -> BoxStream<'static, Update> {
+    let update = move |change| {
+        let update = match change {
+            Change::Upsert(key, value) => update(key, Some(value)),
+            Change::Remove(key) => update(key, None),
+            Change::Garbage(key, why) => {
+                refuse(&format!("{kind:?}"), &key, &why);
+                None
+            }
+            Change::Synced => Some(Update::Synced(kind)),
+        };
+        futures::future::ready(update)
+    };
+    changes.filter_map(update).boxed()
+}
+
+/// The outer `None`: nothing changes.
+#[expect(clippy::option_option, reason = "whether something changes, and whether it is there")]
+fn understood<V>(kind: &str, key: &Key, parsed: Option<Result<V, Invalid>>) -> Option<Option<V>> {
+    match parsed.transpose() {
+        Ok(value) => Some(value),
+        Err(invalid) => {
+            refuse(kind, key, &invalid);
+            None
+        }
+    }
+}
+
+fn refuse(kind: &str, key: &Key, why: &dyn Display) {
+    warn!(kind, name = key.name, %why, "refused; what it said before goes on");
+}
+
+fn service_key(key: Key) -> ServiceKey {
+    ServiceKey::new(key.namespace.unwrap_or_default(), key.name)
+}
+
+fn seen(node: Node) -> SeenNode {
+    let addresses = node.status.iter().filter_map(|status| status.addresses.as_ref()).flatten();
+    let internal = addresses.filter(|address| address.type_ == "InternalIP");
+    let address = internal.filter_map(|address| address.address.parse::<Ipv4Addr>().ok()).next();
+    SeenNode { uid: node.uid().unwrap_or_default(), address, node: api::node::parse(&node) }
+}

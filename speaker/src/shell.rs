@@ -1,0 +1,172 @@
+//! Wires the world to the doors: starts every task, and notices the end of each.
+
+use std::error::Error;
+use std::hash::{BuildHasher, RandomState};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use cluster::Writer;
+use cluster::admin::{self, Admin, Checks};
+use futures::{FutureExt, StreamExt};
+use kube::Client;
+use names::NodeName;
+use netio::clock;
+use prometheus_client::registry::Registry;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+use tracing::info;
+
+use crate::args::Args;
+use crate::changes::{Updates, watch_all};
+use crate::engine::{bgp, l2, listener, peer};
+use crate::latest;
+use crate::metrics::Metrics;
+use crate::status;
+use crate::world::{Commands, World};
+
+const FIELD_MANAGER: &str = "ferrite-speaker";
+const CACHES: &str = "caches";
+/// How many updates are taken in before the plan is made again: a list of thousands is one plan, not thousands.
+const BATCH: usize = 1024;
+/// Routers that connect while the engine is busy wait here.
+const ACCEPTED: usize = 16;
+const SILENCES: Duration = Duration::from_secs(5);
+/// How long peers may take to hear that the speaker ends.
+const FAREWELL: Duration = Duration::from_secs(2);
+
+/// Where the world's commands go.
+struct Engines {
+    l2: latest::Sender<std::net::IpAddr, l2::Wanted>,
+    routes: latest::Sender<(names::PeerName, ipnetwork::IpNetwork), peer::Wanted>,
+    peers: latest::Sender<names::PeerName, Option<peer::PeerSettings>>,
+    uid: watch::Sender<Option<String>>,
+}
+
+type Tasks = JoinSet<Result<(), Box<dyn Error + Send + Sync>>>;
+
+/// Runs until SIGTERM or SIGINT.
+///
+/// # Errors
+/// When it cannot start, or a task ends that should not.
+pub(crate) async fn run(args: Args) -> Result<(), Box<dyn Error + Send + Sync>> {
+    let client = cluster::client(args.kubeconfig.as_deref()).await?;
+    let mut registry = Registry::default();
+    let metrics = Metrics::register(&mut registry);
+    let ready = Checks::new([CACHES]);
+    let admin = Admin { registry: Arc::new(registry), healthy: Checks::new([]), ready: ready.clone() };
+    let listener = admin::bind(args.metrics_address).await?;
+    info!(node = args.node_name, address = %args.metrics_address, "ferrite-speaker {}", env!("CARGO_PKG_VERSION"));
+
+    let stop = CancellationToken::new();
+    let mut tasks = Tasks::new();
+    tasks.spawn(admin::serve(listener, admin, stop.clone().cancelled_owned()).map(|end| Ok(end?)));
+    let me = NodeName::new(&args.node_name);
+    let (engines, bgp) = start_engines(&mut tasks, &client, &me, &metrics, &stop);
+    let updates = watch_all(&client, args.lb_class);
+    tasks.spawn(decide(World::new(me), updates, engines, ready, metrics));
+
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    tokio::select! {
+        _ = terminate.recv() => info!("SIGTERM: ends"),
+        _ = interrupt.recv() => info!("SIGINT: ends"),
+        Some(ended) = tasks.join_next() => {
+            ended??;
+            return Err("a task ended that should not".into());
+        }
+    }
+    stop.cancel();
+    timeout(FAREWELL, bgp).await.map_err(|_late| "peers did not take the farewell in time")??;
+    Ok(())
+}
+
+type BgpEngine = tokio::task::JoinHandle<()>;
+
+fn start_engines(
+    tasks: &mut Tasks,
+    client: &Client,
+    me: &NodeName,
+    metrics: &Metrics,
+    stop: &CancellationToken,
+) -> (Engines, BgpEngine) {
+    let seed = RandomState::new().hash_one(me.as_str());
+    let (l2, l2_wants) = latest::channel();
+    tasks.spawn(l2::Engine::new(seed, metrics.clone()).run(l2_wants).map(|end| Ok(end?)));
+
+    let (routes, routes_wanted) = latest::channel();
+    let (peers, peers_wanted) = latest::channel();
+    let (accept, accepted) = mpsc::channel(ACCEPTED);
+    let (sessions, sessions_changed) = latest::channel();
+    let inputs = bgp::Inputs { peers: peers_wanted, routes: routes_wanted, accepted, stop: stop.clone() };
+    let bgp = tokio::spawn(bgp::Engine::new(seed, metrics.clone(), sessions).run(inputs));
+    let (v4, on_v4) = watch::channel(listener::Listening::Starting);
+    let (v6, on_v6) = watch::channel(listener::Listening::Starting);
+    tasks.spawn(listener::run(accept, v4, v6).map(Ok));
+
+    let (uid, uid_known) = watch::channel(None);
+    let inputs = status::Inputs {
+        node: me.clone(),
+        uid: uid_known,
+        sessions: sessions_changed,
+        listening: [on_v4, on_v6],
+    };
+    let writer = Writer::new();
+    tasks.spawn(status::run(inputs, writer.clone()).map(Ok));
+    tasks.spawn(writer.run(client.clone(), FIELD_MANAGER).map(Ok));
+    (Engines { l2, routes, peers, uid }, bgp)
+}
+
+/// The one task that owns the world.
+async fn decide(
+    mut world: World,
+    mut updates: Updates,
+    engines: Engines,
+    ready: Checks,
+    metrics: Metrics,
+) -> Result<(), Box<dyn Error + Send + Sync>> {
+    let mut silences = tokio::time::interval(SILENCES);
+    loop {
+        tokio::select! {
+            update = updates.next() => {
+                let since = clock::now();
+                world.apply(update.ok_or("every watch has ended")?);
+                for _ in 1..BATCH {
+                    let Some(update) = updates.next().now_or_never().flatten() else { break };
+                    world.apply(update);
+                }
+                engines.carry_out(world.decide(), since);
+                engines.know(world.uid());
+                if world.is_synced() {
+                    ready.pass(CACHES);
+                }
+            }
+            _ = silences.tick() => metrics.silences(world.silences()),
+        }
+    }
+}
+
+impl Engines {
+    fn carry_out(&self, commands: Commands, since: Instant) {
+        let Commands { l2, peers, routes } = commands;
+        self.l2.put(l2.into_iter().map(|(address, interfaces)| (address, l2::Wanted { interfaces, since })));
+        let routes = routes.into_iter().map(|(key, route)| {
+            let route = route.map(|announce::Route { local_pref }| ::bgp::Route { local_pref });
+            (key, peer::Wanted { route, since })
+        });
+        self.routes.put(routes);
+        self.peers.put(peers);
+    }
+
+    fn know(&self, uid: Option<&str>) {
+        self.uid.send_if_modified(|known| {
+            let changed = known.as_deref() != uid;
+            if changed {
+                *known = uid.map(str::to_owned);
+            }
+            changed
+        });
+    }
+}

@@ -1,0 +1,122 @@
+//! Keeps this node's SpeakerStatus as things are: at most one write a second, and none while nothing changes.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use api::condition::{BGP_LISTENING, Status};
+use api::{BgpSession, Condition, SpeakerState, SpeakerStatus, speaker_status};
+use cluster::{Key, Object, Write, Writer};
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition as Written, Time};
+use names::{NodeName, PeerName};
+use netio::clock;
+use serde_json::json;
+use tokio::sync::watch;
+
+use crate::engine::listener::Listening;
+use crate::latest;
+
+/// Changes that come within this are written together.
+const GATHER: Duration = Duration::from_millis(100);
+/// From one write to the next.
+const PAUSE: Duration = Duration::from_millis(900);
+
+/// What a status is made from.
+pub(crate) struct Inputs {
+    pub(crate) node: NodeName,
+    /// The uid of the node's object, once the world knows it.
+    pub(crate) uid: watch::Receiver<Option<String>>,
+    pub(crate) sessions: latest::Receiver<PeerName, Option<Session>>,
+    pub(crate) listening: [watch::Receiver<Listening>; 2],
+}
+
+/// A session's state, with the address that it is about.
+#[derive(Debug)]
+pub(crate) struct Session {
+    pub(crate) address: String,
+    pub(crate) status: bgp::Status,
+}
+
+/// Runs for as long as the speaker does.
+pub(crate) async fn run(mut inputs: Inputs, writer: Writer) {
+    let mut sessions: BTreeMap<PeerName, BgpSession> = BTreeMap::new();
+    let mut conditions: Vec<Written> = Vec::new();
+    let mut before: Option<(String, SpeakerState)> = None;
+    let [mut v4, mut v6] = inputs.listening;
+    loop {
+        tokio::select! {
+            changes = inputs.sessions.take() => apply(&mut sessions, changes),
+            Ok(()) = inputs.uid.changed() => {}
+            Ok(()) = v4.changed() => {}
+            Ok(()) = v6.changed() => {}
+            else => return,
+        }
+        tokio::time::sleep(GATHER).await;
+        let Some(uid) = inputs.uid.borrow_and_update().clone() else { continue };
+        let listening = [v4.borrow_and_update().clone(), v6.borrow_and_update().clone()];
+        conditions = vec![listening_condition(&listening).written(&conditions, Timestamp::now())];
+        let state = SpeakerState::new(sessions.values().cloned().collect(), conditions.clone());
+        let now = Some((uid, state));
+        if now != before {
+            if let Some((uid, state)) = &now {
+                let object = Object::of::<SpeakerStatus>(Key::cluster(inputs.node.as_str()));
+                let owner = speaker_status::object(&inputs.node, uid);
+                writer.put(object, Write::Apply { object: owner, status: json!({ "status": state }) });
+            }
+            before = now;
+        }
+        tokio::time::sleep(PAUSE).await;
+    }
+}
+
+fn apply(sessions: &mut BTreeMap<PeerName, BgpSession>, changes: BTreeMap<PeerName, Option<Session>>) {
+    for (peer, session) in changes {
+        match session {
+            Some(session) => {
+                let written = written(&peer, session, sessions.get(&peer));
+                sessions.insert(peer, written);
+            }
+            None => {
+                sessions.remove(&peer);
+            }
+        }
+    }
+}
+
+fn written(peer: &PeerName, session: Session, before: Option<&BgpSession>) -> BgpSession {
+    let Session { address, status } = session;
+    let state = status.state.to_string();
+    let unchanged = before.filter(|before| before.state == state).map(|before| before.since.clone());
+    let hold_time = status.session.as_ref().map(|session| session.hold_time);
+    BgpSession {
+        peer: peer.to_string(),
+        address,
+        since: unchanged.unwrap_or_else(|| Time(wall_time(status.since))),
+        state,
+        hold_time_seconds: hold_time.map(|agreed| agreed.map_or(0, |agreed| i64::from(agreed.seconds()))),
+        prefixes: i64::try_from(status.routes.sent).unwrap_or(i64::MAX),
+        last_error: status.last_error.map(|error| error.text),
+    }
+}
+
+/// The time of day at an instant of the past, to the second as the API writes it.
+fn wall_time(at: std::time::Instant) -> Timestamp {
+    let ago = clock::now().saturating_duration_since(at);
+    let then = Timestamp::now().checked_sub(ago).unwrap_or_else(|_| Timestamp::now());
+    Timestamp::from_second(then.as_second()).unwrap_or(then)
+}
+
+fn listening_condition(listening: &[Listening; 2]) -> Condition {
+    let no = listening.iter().find_map(|one| match one {
+        Listening::No { reason, why } => Some((*reason, why)),
+        Listening::Starting | Listening::Yes => None,
+    });
+    if let Some((reason, why)) = no {
+        let message = format!("{why}; the speaker dials its peers, and they cannot dial it");
+        return Condition::new(BGP_LISTENING, Status::False, reason, message);
+    }
+    if listening.contains(&Listening::Starting) {
+        return Condition::new(BGP_LISTENING, Status::Unknown, "Starting", "not tried yet");
+    }
+    Condition::new(BGP_LISTENING, Status::True, "Listening", "accepts connections on TCP port 179")
+}

@@ -1,0 +1,180 @@
+use announce::{Exclusion, Family, Interfaces, Pools, Reach, Readiness, Service, TrafficPolicy, Usable};
+use names::Labels;
+
+use super::*;
+
+const VIP: &str = "192.0.2.10";
+
+fn address(text: &str) -> IpAddr {
+    text.parse().unwrap()
+}
+
+fn key(name: &str) -> ServiceKey {
+    ServiceKey::new("default", name)
+}
+
+fn node() -> SeenNode {
+    SeenNode {
+        node: Node {
+            labels: Labels::new(),
+            readiness: Readiness::Ready,
+            network: Reach::Available,
+            exclusion: Exclusion::None,
+        },
+        uid: "uid".to_owned(),
+        address: Some(Ipv4Addr::new(10, 77, 0, 11)),
+    }
+}
+
+fn service(addresses: &[&str]) -> Service {
+    let addresses = addresses.iter().map(|text| address(text)).collect();
+    Service { labels: Labels::new(), addresses, pool: None, policy: TrafficPolicy::Cluster }
+}
+
+fn slice(service: &str, nodes: &[&str]) -> SliceEndpoints {
+    let usable = Usable { elsewhere: 0, nodes: nodes.iter().map(|name| NodeName::new(*name)).collect() };
+    SliceEndpoints { service: key(service), family: Family::V4, usable }
+}
+
+fn slice_name(name: &str) -> SliceName {
+    ("default".to_owned(), name.to_owned())
+}
+
+fn peer(address: &str, port: u16) -> Peer {
+    let spec =
+        format!(r#"{{"myASN": 64500, "peerASN": 64512, "peerAddress": "{address}", "peerPort": {port}}}"#);
+    serde_json::from_str::<api::BgpPeerSpec>(&spec).unwrap().parse().unwrap()
+}
+
+/// Everything that one node needs to announce one Service by both ways, before anything is synced.
+fn unsynced() -> World {
+    let mut world = World::new(NodeName::new("n1"));
+    world.apply(Update::Node(NodeName::new("n1"), Some(node())));
+    let prefixes = vec!["192.0.2.0/24".parse().unwrap()];
+    let pool = Pool { labels: Labels::new(), prefixes };
+    world.apply(Update::Pool(PoolName::new("pool"), Some(pool)));
+    let l2 = L2Advertisement {
+        pools: Pools::default(),
+        node_selectors: vec![],
+        service_selectors: vec![],
+        interfaces: Interfaces::All,
+    };
+    world.apply(Update::L2Advertisement(AdvertisementName::new("l2"), Some(l2)));
+    let bgp = BgpAdvertisement {
+        pools: Pools::default(),
+        node_selectors: vec![],
+        service_selectors: vec![],
+        peers: BTreeSet::new(),
+        local_pref: None,
+    };
+    world.apply(Update::BgpAdvertisement(AdvertisementName::new("bgp"), Some(bgp)));
+    world.apply(Update::Peer(PeerName::new("tor"), Some(peer("10.77.0.1", 179))));
+    world.apply(Update::Service(key("web"), Some(service(&[VIP]))));
+    world.apply(Update::EndpointSlice(slice_name("web-1"), Some(slice("web", &["n1"]))));
+    world
+}
+
+fn synced() -> World {
+    let mut world = unsynced();
+    for kind in Kind::ALL {
+        world.apply(Update::Synced(kind));
+    }
+    world
+}
+
+fn route(to: &str) -> (PeerName, IpNetwork) {
+    (PeerName::new("tor"), address(to).into())
+}
+
+#[test]
+fn nothing_is_decided_until_every_kind_was_listed() {
+    let mut world = unsynced();
+    for kind in Kind::ALL {
+        assert_eq!(world.decide(), Commands::default(), "before {kind:?}");
+        world.apply(Update::Synced(kind));
+    }
+    let commands = world.decide();
+    assert_eq!(commands.l2, [(address(VIP), Some(Interfaces::All))].into());
+    assert_eq!(commands.routes, [(route(VIP), Some(Route { local_pref: None }))].into());
+    assert_eq!(commands.peers.keys().collect::<Vec<_>>(), [&PeerName::new("tor")]);
+}
+
+#[test]
+fn what_is_told_again_causes_nothing() {
+    let mut world = synced();
+    world.decide();
+    world.apply(Update::Service(key("web"), Some(service(&[VIP]))));
+    world.apply(Update::EndpointSlice(slice_name("web-1"), Some(slice("web", &["n1"]))));
+    world.apply(Update::Node(NodeName::new("n1"), Some(node())));
+    world.apply(Update::Peer(PeerName::new("tor"), Some(peer("10.77.0.1", 179))));
+    assert_eq!(world.decide(), Commands::default());
+}
+
+#[test]
+fn one_service_that_changes_touches_no_other() {
+    let mut world = synced();
+    world.decide();
+    world.apply(Update::EndpointSlice(slice_name("mail-1"), Some(slice("mail", &["n1"]))));
+    world.apply(Update::Service(key("mail"), Some(service(&["192.0.2.11"]))));
+    let commands = world.decide();
+    assert_eq!(commands.l2.keys().collect::<Vec<_>>(), [&address("192.0.2.11")]);
+    assert_eq!(commands.routes.keys().collect::<Vec<_>>(), [&route("192.0.2.11")]);
+    assert_eq!(commands.peers, BTreeMap::new());
+}
+
+#[test]
+fn the_last_endpoint_gone_withdraws_and_silences() {
+    let mut world = synced();
+    world.apply(Update::EndpointSlice(slice_name("web-2"), Some(slice("web", &["n2"]))));
+    world.decide();
+    world.apply(Update::EndpointSlice(slice_name("web-1"), None));
+    assert_eq!(world.decide(), Commands::default(), "the other slice still has one");
+    world.apply(Update::EndpointSlice(slice_name("web-2"), Some(slice("web", &[]))));
+    let commands = world.decide();
+    assert_eq!(commands.l2, [(address(VIP), None)].into());
+    assert_eq!(commands.routes, [(route(VIP), None)].into());
+}
+
+#[test]
+fn a_slice_that_moves_to_another_service_leaves_the_first_without() {
+    let mut world = synced();
+    world.decide();
+    world.apply(Update::EndpointSlice(slice_name("web-1"), Some(slice("mail", &["n1"]))));
+    assert_eq!(world.decide().routes, [(route(VIP), None)].into());
+}
+
+#[test]
+fn an_address_that_is_gone_is_withdrawn_and_a_new_one_announced() {
+    let mut world = synced();
+    world.decide();
+    world.apply(Update::Service(key("web"), Some(service(&["192.0.2.12"]))));
+    let commands = world.decide();
+    assert_eq!(commands.l2.get(&address(VIP)), Some(&None));
+    assert_eq!(commands.l2.get(&address("192.0.2.12")), Some(&Some(Interfaces::All)));
+    world.apply(Update::Service(key("web"), None));
+    assert_eq!(world.decide().routes, [(route("192.0.2.12"), None)].into());
+}
+
+#[test]
+fn peers_follow_their_objects_and_the_nodes_labels() {
+    let mut world = synced();
+    world.decide();
+    world.apply(Update::Peer(PeerName::new("tor"), Some(peer("10.77.0.1", 1790))));
+    let changed = world.decide().peers.remove(&PeerName::new("tor")).flatten().unwrap();
+    assert_eq!(changed.remote.port(), 1790);
+    world.apply(Update::Node(NodeName::new("n1"), None));
+    assert_eq!(world.decide().peers, [(PeerName::new("tor"), None)].into());
+}
+
+#[test]
+fn the_nodes_address_is_its_router_id() {
+    let mut world = synced();
+    let id = |commands: Commands| {
+        let settings = commands.peers.into_values().next().flatten().unwrap();
+        settings.config.router_id.to_string()
+    };
+    assert_eq!(id(world.decide()), "10.77.0.11");
+    let moved = SeenNode { address: Some(Ipv4Addr::new(10, 77, 0, 99)), ..node() };
+    world.apply(Update::Node(NodeName::new("n1"), Some(moved)));
+    assert_eq!(id(world.decide()), "10.77.0.99");
+}
