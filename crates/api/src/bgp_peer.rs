@@ -19,6 +19,7 @@ use crate::{Invalid, duration, schema, selector};
     kind = "BGPPeer",
     root = "BgpPeer",
     plural = "bgppeers",
+    shortname = "bgpp",
     category = "ferritelb",
     status = "BgpPeerStatus",
     derive = "PartialEq",
@@ -237,6 +238,7 @@ impl BgpPeerSpec {
     }
 }
 
+const HOLD_TIME: &str = "spec.holdTime";
 const KEEPALIVE_TIME: &str = "spec.keepaliveTime";
 /// Used where `connectTime` is unset.
 const CONNECT_TIME: Duration = Duration::from_secs(10);
@@ -299,10 +301,10 @@ fn timers(
     keepalive: Option<&str>,
 ) -> Result<(Option<HoldTime>, Option<Duration>), Invalid> {
     let keepalive = keepalive.map(|text| duration::parse_seconds(KEEPALIVE_TIME, text)).transpose()?;
-    let hold = match (hold, keepalive) {
-        (Some(text), _) => duration::parse_seconds("spec.holdTime", text)?,
-        (None, Some(keepalive)) => keepalive.saturating_mul(3),
-        (None, None) => DEFAULT_HOLD_TIME,
+    let (field, hold) = match (hold, keepalive) {
+        (Some(text), _) => (HOLD_TIME, duration::parse_seconds(HOLD_TIME, text)?),
+        (None, Some(keepalive)) => (KEEPALIVE_TIME, keepalive.saturating_mul(3)),
+        (None, None) => (HOLD_TIME, DEFAULT_HOLD_TIME),
     };
     match keepalive {
         Some(keepalive) if keepalive > hold => {
@@ -320,14 +322,13 @@ fn timers(
         Some(_) | None => {}
     }
     let keepalive = keepalive.filter(|seconds| *seconds > 0).map(Duration::from_secs);
-    Ok((hold_time(hold)?, keepalive))
+    Ok((hold_time(field, hold)?, keepalive))
 }
 
-fn hold_time(seconds: u64) -> Result<Option<HoldTime>, Invalid> {
-    const FIELD: &str = "spec.holdTime";
+fn hold_time(field: &str, seconds: u64) -> Result<Option<HoldTime>, Invalid> {
     let seconds = u16::try_from(seconds)
-        .map_err(|_| Invalid::new(FIELD, format!("{seconds}s is longer than BGP can say, 65535s")))?;
-    HoldTime::parse(seconds).map_err(|unacceptable| Invalid::new(FIELD, unacceptable))
+        .map_err(|_| Invalid::new(field, format!("a hold time of {seconds}s exceeds 65535s")))?;
+    HoldTime::parse(seconds).map_err(|unacceptable| Invalid::new(field, unacceptable))
 }
 
 fn families(address: IpAddr, dual_stack: bool) -> BTreeSet<Family> {

@@ -79,7 +79,7 @@ fn every_field_that_cannot_be_honoured_is_named() {
         (serde_json::json!({"holdTime": "3500ms"}), "spec.holdTime"),
         (serde_json::json!({"holdTime": "9s", "keepaliveTime": "10s"}), "spec.keepaliveTime"),
         (serde_json::json!({"holdTime": "9s", "keepaliveTime": "0s"}), "spec.keepaliveTime"),
-        (serde_json::json!({"keepaliveTime": "21846s"}), "spec.holdTime"),
+        (serde_json::json!({"keepaliveTime": "21846s"}), "spec.keepaliveTime"),
         (serde_json::json!({"connectTime": "0s"}), "spec.connectTime"),
         (serde_json::json!({"peerASN": 64500, "ebgpMultiHop": true}), "spec.ebgpMultiHop"),
         (
