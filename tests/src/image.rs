@@ -15,7 +15,7 @@ use oci_spec::image::{
 use sha2::{Digest as _, Sha256};
 
 /// The image of the product, as the manifests name it.
-pub const FERRITELB: &str = "ferritelb.io/ferritelb:dev";
+pub const FERRITELB: &str = concat!("ghcr.io/ferritelb/ferritelb:v", env!("CARGO_PKG_VERSION"));
 /// The lab's web and echo server.
 pub const PODSRV: &str = "ferritelb.io/lab/podsrv:dev";
 /// What holds a pod's namespaces.

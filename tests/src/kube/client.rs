@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use k8s_openapi::api::authentication::v1::{TokenRequest, TokenRequestSpec};
+use k8s_openapi::api::authentication::v1::{BoundObjectReference, TokenRequest, TokenRequestSpec};
 use k8s_openapi::api::core::v1::ServiceAccount;
 use k8s_openapi::{ClusterResourceScope, NamespaceResourceScope};
 use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
@@ -78,12 +78,19 @@ impl Kube {
         matches!(self.block_on(ask), Ok(Ok(_)))
     }
 
-    /// A ServiceAccount's bearer token, good for a day.
+    /// A ServiceAccount's bearer token, good for a day; bound to a node, as the token of a pod on it.
     #[must_use]
     #[track_caller]
-    pub fn token(&self, namespace: &str, account: &str) -> String {
+    pub fn token(&self, namespace: &str, account: &str, node: Option<&str>) -> String {
         let accounts: Api<ServiceAccount> = Api::namespaced(self.client(), namespace);
-        let spec = TokenRequestSpec { expiration_seconds: Some(86_400), ..Default::default() };
+        let bound_object_ref = node.map(|name| BoundObjectReference {
+            api_version: Some("v1".to_owned()),
+            kind: Some("Node".to_owned()),
+            name: Some(name.to_owned()),
+            uid: None,
+        });
+        let spec =
+            TokenRequestSpec { bound_object_ref, expiration_seconds: Some(86_400), ..Default::default() };
         let request = TokenRequest { spec, ..Default::default() };
         let made = self.block_on(accounts.create_token_request(account, &PostParams::default(), &request));
         let made = made.unwrap_or_else(|error| panic!("token of {namespace}/{account}: {error}"));
