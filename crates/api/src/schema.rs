@@ -106,8 +106,8 @@ pub(crate) fn addresses(_: &mut SchemaGenerator) -> Schema {
             "type": "string",
             "maxLength": 96,
             "x-kubernetes-validations": [{
-                "rule": "isCIDR(self) || (self.split('-').size() == 2 && \
-                         self.split('-').all(end, isIP(end.trim())))",
+                "rule": "isCIDR(self) || (self.split('-').size() == 2 && isIP(self.split('-')[0].trim()) && \
+                         isIP(self.split('-')[1].trim()))",
                 "message": "addresses must be CIDRs such as 192.0.2.0/24 or ranges such as 192.0.2.10-192.0.2.20",
             }],
         },
