@@ -83,13 +83,13 @@ fn is_marked(service: &Service) -> bool {
         || service.annotations().contains_key("ferritelb.io/ip-allocated-from-pool")
 }
 
-fn unless_headless(ours: LoadBalancer, service: &Service) -> LoadBalancer {
-    let spec = service.spec.as_ref();
-    if spec.and_then(|spec| spec.cluster_ip.as_deref()) != Some("None") {
-        return ours;
+fn unless_headless(mut ours: LoadBalancer, service: &Service) -> LoadBalancer {
+    let cluster_ip = service.spec.as_ref().and_then(|spec| spec.cluster_ip.as_deref());
+    if cluster_ip == Some("None") {
+        let why = "None: kube-proxy does not serve a headless Service, so it gets no address";
+        ours.request = Err(Invalid::new("spec.clusterIP", why));
     }
-    let why = "None: kube-proxy does not serve a headless Service, so it gets no address";
-    LoadBalancer { request: Err(Invalid::new("spec.clusterIP", why)), ..ours }
+    ours
 }
 
 /// A custom resource: what it means, or which of its fields means nothing; and what stands in its status.

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use api::{BgpAdvertisement, BgpPeer, IpAddressPool, L2Advertisement};
 use cluster::admin::{self, Admin, Checks};
 use cluster::{Change, Event, Events, Key, Object, Scope, Subject, Write, Writer, watch};
+use futures::future::pending;
 use futures::stream::{BoxStream, select_all};
 use futures::{FutureExt, StreamExt};
 use k8s_openapi::api::core::v1::Service;
@@ -17,10 +18,10 @@ use prometheus_client::registry::Registry;
 use serde::de::DeserializeOwned;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::task::JoinSet;
+use tokio::task::{JoinError, JoinSet};
 use tokio::time::sleep_until;
 use tokio_util::sync::CancellationToken;
-use tracing::{debug, info, warn};
+use tracing::{info, warn};
 
 use crate::args::Args;
 use crate::metrics::Metrics;
@@ -36,36 +37,55 @@ pub(crate) async fn run(args: Args) -> Result<(), Box<dyn Error>> {
     let mut end = End::new()?;
     let client = cluster::client(args.kubeconfig.as_deref()).await?;
     let listener = admin::bind(args.metrics_address).await?;
-    let mut registry = Registry::default();
-    let world = World::new(Metrics::register(&mut registry));
-    let ready = Checks::new([SYNCED]);
     let stop = CancellationToken::new();
-    let admin = Admin { registry: Arc::new(registry), healthy: Checks::default(), ready: ready.clone() };
-
-    let mut tasks = JoinSet::new();
-    tasks.spawn(serve(listener, admin, stop.clone()));
-    let (events, publishing) = Events::new(client.clone(), MANAGER, std::env::var("POD_NAME").ok());
-    tasks.spawn(until(stop.clone(), publishing));
-    let writer = Writer::new();
-    tasks.spawn(until(stop.clone(), writer.clone().run(client.clone(), MANAGER)));
-    let doors = Doors { writer, events };
-    tasks.spawn(until(stop.clone(), decide(world, updates(&client, args.lb_class), doors, ready)));
+    let mut tasks = start(&client, listener, args.lb_class, &stop);
     info!(address = %args.metrics_address, namespace = args.namespace, "started");
-
-    let outcome = tokio::select! {
-        () = end.signal() => Ok(()),
-        Some(ended) = tasks.join_next() => Err(ended),
-    };
+    until_told(&mut end, &mut tasks).await?;
     stop.cancel();
-    if let Err(ended) = outcome {
-        ended??;
-        return Err("a task has ended that should run for ever".into());
-    }
+    all_ended(tasks).await
+}
+
+async fn all_ended(mut tasks: Tasks) -> Result<(), Box<dyn Error>> {
     while let Some(ended) = tasks.join_next().await {
         ended??;
     }
     info!("ended");
     Ok(())
+}
+
+async fn until_told(end: &mut End, tasks: &mut Tasks) -> Result<(), Box<dyn Error>> {
+    tokio::select! {
+        () = end.signal() => Ok(()),
+        ended = tasks.join_next() => Err(early(ended)),
+    }
+}
+
+type Tasks = JoinSet<io::Result<()>>;
+
+/// Every task there is. Each runs until `stop`.
+fn start(client: &Client, listener: TcpListener, class: Option<String>, stop: &CancellationToken) -> Tasks {
+    let mut registry = Registry::default();
+    let world = World::new(Metrics::register(&mut registry));
+    let ready = Checks::new([SYNCED]);
+    let admin = Admin { registry: Arc::new(registry), healthy: Checks::default(), ready: ready.clone() };
+    let (events, publishing) = Events::new(client.clone(), MANAGER, std::env::var("POD_NAME").ok());
+    let writer = Writer::new();
+    let mut tasks = JoinSet::new();
+    tasks.spawn(admin::serve(listener, admin, stop.clone().cancelled_owned()));
+    tasks.spawn(until(stop.clone(), publishing));
+    tasks.spawn(until(stop.clone(), writer.clone().run(client.clone(), MANAGER)));
+    let doors = Doors { writer, events };
+    tasks.spawn(until(stop.clone(), decide(world, updates(client, class), doors, ready)));
+    tasks
+}
+
+/// Why a task has ended that should run for ever.
+fn early(ended: Option<Result<io::Result<()>, JoinError>>) -> Box<dyn Error> {
+    match ended {
+        Some(Err(error)) => error.into(),
+        Some(Ok(Err(error))) => error.into(),
+        Some(Ok(Ok(()))) | None => "a task has ended that should run for ever".into(),
+    }
 }
 
 /// Where effects go.
@@ -77,23 +97,22 @@ struct Doors {
 /// The one task that owns the world.
 async fn decide(mut world: World, mut updates: BoxStream<'static, Update>, doors: Doors, ready: Checks) {
     loop {
-        let timer = world
-            .poll_timeout()
-            .map_or(futures::future::pending().left_future(), |at| sleep_until(at.into()).right_future());
-        let effects = tokio::select! {
-            Some(update) = updates.next() => {
-                debug!(?update, "seen");
-                world.apply(update, now())
-            }
-            () = timer => world.handle_timeout(now()),
-        };
-        for effect in effects {
-            doors.take(effect);
-        }
+        let effects = step(&mut world, &mut updates).await;
+        effects.into_iter().for_each(|effect| doors.take(effect));
         if world.is_synced() && !ready.all_pass() {
             info!("every kind is listed; decisions are made from now on");
             ready.pass(SYNCED);
         }
+    }
+}
+
+/// The next thing that happens, and what follows from it.
+async fn step(world: &mut World, updates: &mut BoxStream<'static, Update>) -> Vec<Effect> {
+    let timer = world.poll_timeout();
+    let timer = timer.map_or(pending().left_future(), |at| sleep_until(at.into()).right_future());
+    tokio::select! {
+        Some(update) = updates.next() => world.apply(update, now()),
+        () = timer => world.handle_timeout(now()),
     }
 }
 
@@ -185,10 +204,6 @@ where
 
 fn now() -> Now {
     Now { instant: tokio::time::Instant::now().into_std(), wall: Timestamp::now() }
-}
-
-async fn serve(listener: TcpListener, admin: Admin, stop: CancellationToken) -> io::Result<()> {
-    admin::serve(listener, admin, stop.cancelled_owned()).await
 }
 
 async fn until(stop: CancellationToken, task: impl Future<Output = ()>) -> io::Result<()> {

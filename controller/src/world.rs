@@ -116,7 +116,6 @@ impl World {
     /// Does what was put off until now.
     pub(crate) fn handle_timeout(&mut self, now: Now) -> Vec<Effect> {
         self.ledger.handle_timeout(now.instant);
-        self.write_due_pools(now);
         self.take_effects(now)
     }
 
@@ -155,7 +154,7 @@ impl World {
     /// Says of an object whether it is valid, unless its status does.
     fn judge(&mut self, kind: Kind, name: &str, now: Now) {
         let Some(seen) = self.verdicts.get_mut(&(kind, name.to_owned())) else { return };
-        let ready = Condition::ready(seen.meaning.as_ref().map(|()| ())).at(seen.generation);
+        let ready = Condition::ready(seen.meaning.as_ref().copied()).at(seen.generation);
         let recorded = seen.status.get_or_insert_default();
         if !ready.is_in(recorded) {
             let written = ready.written(recorded, now.wall);
@@ -169,6 +168,7 @@ impl World {
 
     fn take_effects(&mut self, now: Now) -> Vec<Effect> {
         self.note_touched_pools(now);
+        self.write_due_pools(now);
         std::mem::take(&mut self.effects)
     }
 }

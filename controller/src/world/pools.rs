@@ -57,7 +57,6 @@ impl World {
             let changed = self.ledger.set_pool(now.instant, name, Some(pool.clone()));
             self.show_all(changed, now);
         }
-        self.write_due_pools(now);
     }
 
     /// Has the status follow of the pools whose use changed.
@@ -76,6 +75,7 @@ impl World {
         }
     }
 
+    /// Comes after what the Services are told, so that it counts with them and does not go before them.
     pub(super) fn write_due_pools(&mut self, now: Now) {
         let due: Vec<_> =
             self.due.iter().filter(|(_, at)| **at <= now.instant).map(|(name, _)| name.clone()).collect();

@@ -1,1 +1,639 @@
+use std::net::IpAddr;
 
+use k8s_openapi::api::core::v1::Service;
+use prometheus_client::registry::Registry;
+
+use super::*;
+use crate::seen::{self, SeenObject};
+
+/// An API server that keeps Services and pools, applies what the world writes, and tells the world of every
+/// change, as the watches do.
+struct Cluster {
+    world: World,
+    now: Now,
+    class: Option<&'static str>,
+    services: BTreeMap<ServiceKey, Value>,
+    pools: BTreeMap<String, Value>,
+    verdicts: BTreeMap<(Kind, String), Value>,
+    uids: u32,
+    /// Names of the objects written since last asked.
+    writes: Vec<String>,
+    notices: Vec<Notice>,
+    down: bool,
+    held_back: BTreeMap<String, Effect>,
+}
+
+#[expect(clippy::disallowed_methods, reason = "a test has to get a time from somewhere")]
+fn epoch() -> Now {
+    Now { instant: Instant::now(), wall: Timestamp::from_second(1_000_000).unwrap() }
+}
+
+fn key(name: &str) -> ServiceKey {
+    ServiceKey::new("default", name)
+}
+
+fn merge(into: &mut Value, patch: &Value) {
+    let (Some(into), Some(patch)) = (into.as_object_mut(), patch.as_object()) else { return };
+    for (name, value) in patch {
+        match value {
+            Value::Null => drop(into.remove(name)),
+            Value::Object(_) => merge(into.entry(name).or_insert_with(|| json!({})), value),
+            // The lists that are merged by a key.
+            Value::Array(items) if name == "conditions" => {
+                let list = into.entry(name).or_insert_with(|| json!([])).as_array_mut().unwrap();
+                for item in items {
+                    list.retain(|one| one["type"] != item["type"]);
+                    list.extend((item["$patch"] != "delete").then(|| item.clone()));
+                }
+            }
+            Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_) => {
+                into.insert(name.clone(), value.clone());
+            }
+        }
+    }
+}
+
+impl Cluster {
+    /// With these pools, and everything listed.
+    fn with(pools: &[(&str, &[&str])]) -> Self {
+        let mut cluster = Self::unlisted();
+        for (name, addresses) in pools {
+            cluster.pool(name, json!({ "addresses": addresses }));
+        }
+        cluster.list();
+        cluster.writes.clear();
+        cluster
+    }
+
+    fn unlisted() -> Self {
+        Self {
+            world: World::new(Metrics::register(&mut Registry::default())),
+            now: epoch(),
+            class: None,
+            services: BTreeMap::new(),
+            pools: BTreeMap::new(),
+            verdicts: BTreeMap::new(),
+            uids: 0,
+            writes: Vec::new(),
+            notices: Vec::new(),
+            down: false,
+            held_back: BTreeMap::new(),
+        }
+    }
+
+    fn list(&mut self) {
+        for kind in Kind::ALL {
+            self.feed(Update::Synced(kind));
+        }
+    }
+
+    /// Another process on the same objects.
+    fn restart(&mut self) {
+        self.world = World::new(Metrics::register(&mut Registry::default()));
+        self.tell_everything();
+        self.list();
+    }
+
+    fn tell_everything(&mut self) {
+        for key in self.services.keys().cloned().collect::<Vec<_>>() {
+            self.tell(&key);
+        }
+        for name in self.pools.keys().cloned().collect::<Vec<_>>() {
+            self.tell_pool(&name);
+        }
+    }
+
+    fn feed(&mut self, update: Update) {
+        let effects = self.world.apply(update, self.now);
+        self.take(effects);
+    }
+
+    fn wait(&mut self, time: Duration) {
+        let end = self.now.instant + time;
+        while let Some(at) = self.world.poll_timeout().filter(|at| *at <= end) {
+            self.now.instant = self.now.instant.max(at);
+            let effects = self.world.handle_timeout(self.now);
+            self.take(effects);
+        }
+        self.now.instant = end;
+        self.now.wall += time;
+    }
+
+    fn take(&mut self, effects: Vec<Effect>) {
+        for effect in effects {
+            let object = match &effect {
+                Effect::Service(key, _) | Effect::Forget(key) => key.to_string(),
+                Effect::Status(kind, name, _) => format!("{kind} {name}"),
+                Effect::Event(notice) => {
+                    self.notices.push(notice.clone());
+                    continue;
+                }
+            };
+            self.held_back.insert(object, effect);
+        }
+        self.write();
+    }
+
+    /// What the writer does: the newest of each object, when the API server is there.
+    fn write(&mut self) {
+        while let Some((object, effect)) = (!self.down).then(|| self.held_back.pop_first()).flatten() {
+            match effect {
+                Effect::Service(key, patch) => {
+                    self.writes.push(object);
+                    let Some(service) = self.services.get_mut(&key) else { continue };
+                    if service["metadata"]["uid"] != patch["metadata"]["uid"] {
+                        continue;
+                    }
+                    let before = service.clone();
+                    merge(service, &patch);
+                    if *service != before {
+                        self.tell(&key);
+                    }
+                }
+                Effect::Status(Kind::Pool, name, status) => {
+                    self.writes.push(object);
+                    if let Some(pool) = self.pools.get_mut(&name) {
+                        merge(pool, &status);
+                        self.tell_pool(&name);
+                    }
+                }
+                Effect::Status(kind, name, status) => {
+                    self.writes.push(object);
+                    merge(self.verdicts.entry((kind, name)).or_insert_with(|| json!({})), &status);
+                }
+                Effect::Forget(_) | Effect::Event(_) => {}
+            }
+        }
+    }
+
+    fn tell(&mut self, key: &ServiceKey) {
+        if self.down {
+            return;
+        }
+        let service: Option<Service> =
+            self.services.get(key).map(|service| serde_json::from_value(service.clone()).unwrap());
+        let seen = service.map(|service| SeenService::project(&service, self.class));
+        self.feed(Update::Service(key.clone(), seen));
+    }
+
+    fn tell_pool(&mut self, name: &str) {
+        let seen = self.pools.get(name).map(|pool| match serde_json::from_value(pool.clone()) {
+            Ok(pool) => seen::pool(&pool),
+            Err(error) => SeenObject::garbage(error.to_string()),
+        });
+        self.feed(Update::Pool(PoolName::new(name), seen));
+    }
+
+    fn pool(&mut self, name: &str, spec: Value) {
+        let status = self.pools.get(name).map(|pool| pool["status"].clone()).unwrap_or(json!({}));
+        let kind = json!({ "apiVersion": "ferritelb.io/v1beta1", "kind": "IPAddressPool" });
+        let mut pool =
+            json!({ "metadata": { "name": name, "generation": 1 }, "spec": spec, "status": status });
+        merge(&mut pool, &kind);
+        self.pools.insert(name.into(), pool);
+        self.tell_pool(name);
+    }
+
+    fn remove_pool(&mut self, name: &str) {
+        self.pools.remove(name);
+        self.tell_pool(name);
+    }
+
+    /// `kubectl expose --type=LoadBalancer`, with this in the object besides.
+    fn expose(&mut self, name: &str, more: Value) {
+        self.uids += 1;
+        let mut service = json!({
+            "metadata": {
+                "namespace": "default",
+                "name": name,
+                "uid": format!("uid-{}", self.uids),
+                "creationTimestamp": format!("2026-01-01T00:00:{:02}Z", self.uids),
+            },
+            "spec": {
+                "type": "LoadBalancer",
+                "clusterIP": "10.96.0.9",
+                "ipFamilies": ["IPv4"],
+                "ipFamilyPolicy": "SingleStack",
+            },
+            "status": { "loadBalancer": {} },
+        });
+        merge(&mut service, &more);
+        self.services.insert(key(name), service);
+        self.tell(&key(name));
+    }
+
+    fn edit(&mut self, name: &str, patch: Value) {
+        merge(self.services.get_mut(&key(name)).unwrap(), &patch);
+        self.tell(&key(name));
+    }
+
+    fn annotate(&mut self, name: &str, annotation: &str, value: Value) {
+        self.edit(name, json!({ "metadata": { "annotations": { annotation: value } } }));
+    }
+
+    fn delete(&mut self, name: &str) {
+        self.services.remove(&key(name));
+        self.tell(&key(name));
+    }
+
+    /// What `kubectl get` shows: addresses, and where they did not come or not all, why.
+    fn shows(&self, name: &str) -> String {
+        let service = &self.services[&key(name)];
+        let ingress = service["status"]["loadBalancer"]["ingress"].as_array().cloned().unwrap_or_default();
+        let mut words: Vec<String> = ingress.iter().map(|one| one["ip"].as_str().unwrap().into()).collect();
+        let condition = self.condition(name);
+        if condition["status"] == "False" {
+            words.push(condition["reason"].as_str().unwrap().into());
+        }
+        words.join(" ")
+    }
+
+    fn condition(&self, name: &str) -> Value {
+        let conditions = self.services[&key(name)]["status"]["conditions"].as_array().cloned();
+        let ours = |one: &Value| one["type"] == "ferritelb.io/Allocated";
+        conditions.unwrap_or_default().into_iter().find(ours).unwrap_or_default()
+    }
+
+    fn allocated_from(&self, name: &str) -> Value {
+        self.services[&key(name)]["metadata"]["annotations"]["ferritelb.io/ip-allocated-from-pool"].clone()
+    }
+
+    fn written(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.writes)
+    }
+
+    fn events(&mut self) -> Vec<(String, &'static str)> {
+        let notices = std::mem::take(&mut self.notices);
+        notices.into_iter().map(|notice| (notice.service.name, notice.reason)).collect()
+    }
+}
+
+#[test]
+fn an_exposed_service_gets_one_write_that_says_everything() {
+    let mut cluster = Cluster::with(&[("edge", &["192.0.2.0/24"])]);
+    cluster.expose("web", json!({}));
+    assert_eq!(cluster.written(), ["default/web"]);
+    let ingress = &cluster.services[&key("web")]["status"]["loadBalancer"]["ingress"];
+    assert_eq!(*ingress, json!([{ "ip": "192.0.2.0", "ipMode": "VIP" }]));
+    assert_eq!(cluster.allocated_from("web"), "edge");
+    let condition = cluster.condition("web");
+    assert_eq!((&condition["status"], &condition["reason"]), (&json!("True"), &json!("Allocated")));
+    assert_eq!(condition["message"], "192.0.2.0 from IPAddressPool edge");
+    assert_eq!(cluster.events(), [("web".to_owned(), "Allocated")]);
+}
+
+#[test]
+fn nothing_is_decided_before_every_kind_was_listed() {
+    let mut cluster = Cluster::unlisted();
+    cluster.expose("web", json!({}));
+    cluster.pool("edge", json!({ "addresses": ["192.0.2.0/24"] }));
+    for kind in &Kind::ALL[..4] {
+        cluster.feed(Update::Synced(*kind));
+    }
+    assert!(!cluster.world.is_synced());
+    assert_eq!((cluster.written(), cluster.world.poll_timeout()), (vec![], None));
+    cluster.feed(Update::Synced(Kind::ALL[4]));
+    assert!(cluster.world.is_synced());
+    assert_eq!(cluster.shows("web"), "192.0.2.0");
+}
+
+#[test]
+fn the_field_and_the_annotations_ask_for_an_address_or_a_pool() {
+    let mut cluster = Cluster::with(&[("a", &["10.0.0.0/24", "fd00::/64"]), ("b", &["10.0.1.0/24"])]);
+    cluster.expose("field", json!({ "spec": { "loadBalancerIP": "10.0.1.7" } }));
+    let annotations = json!({ "ferritelb.io/loadBalancerIPs": "fd00::9, 10.0.0.9" });
+    let dual = json!({ "ipFamilies": ["IPv4", "IPv6"], "ipFamilyPolicy": "RequireDualStack" });
+    cluster.expose("both", json!({ "metadata": { "annotations": annotations }, "spec": dual }));
+    cluster.expose("pool", json!({ "metadata": { "annotations": { "ferritelb.io/address-pool": "b" } } }));
+    cluster.expose("old", json!({ "metadata": { "annotations": { "metallb.io/address-pool": "b" } } }));
+    let shown = ["field", "both", "pool", "old"].map(|name| cluster.shows(name));
+    assert_eq!(shown, ["10.0.1.7", "10.0.0.9 fd00::9", "10.0.1.0", "10.0.1.1"]);
+}
+
+#[test]
+fn a_contradiction_and_a_headless_service_are_refused_by_field() {
+    let mut cluster = Cluster::with(&[("a", &["10.0.0.0/24"])]);
+    let both = json!({
+        "metadata": { "annotations": { "ferritelb.io/loadBalancerIPs": "10.0.0.2" } },
+        "spec": { "loadBalancerIP": "10.0.0.1" },
+    });
+    cluster.expose("torn", both);
+    cluster.expose("headless", json!({ "spec": { "clusterIP": "None" } }));
+    assert_eq!((cluster.shows("torn"), cluster.shows("headless")), ("Invalid".into(), "Invalid".into()));
+    let message = |name: &str| cluster.condition(name)["message"].as_str().unwrap().to_owned();
+    assert!(message("torn").starts_with("spec.loadBalancerIP: "), "{}", message("torn"));
+    assert!(message("headless").starts_with("spec.clusterIP: "), "{}", message("headless"));
+}
+
+#[test]
+fn a_service_of_another_class_is_never_written() {
+    let mut cluster = Cluster::unlisted();
+    cluster.class = Some("ferritelb.io/lb");
+    cluster.pool("a", json!({ "addresses": ["10.0.0.0/24"] }));
+    cluster.list();
+    cluster.written();
+    cluster.expose("ours", json!({ "spec": { "loadBalancerClass": "ferritelb.io/lb" } }));
+    cluster.expose("classless", json!({}));
+    let theirs = json!({
+        "spec": { "loadBalancerClass": "example.org/lb" },
+        "metadata": { "annotations": { "ferritelb.io/ip-allocated-from-pool": "a" } },
+        "status": { "loadBalancer": { "ingress": [{ "ip": "10.0.0.9", "ipMode": "VIP" }] } },
+    });
+    cluster.expose("theirs", theirs);
+    cluster.wait(Duration::from_secs(60));
+    assert_eq!(cluster.shows("ours"), "10.0.0.0");
+    let written = cluster.written();
+    assert!(
+        written.iter().all(|object| object == "default/ours" || object == "IPAddressPool a"),
+        "{written:?}"
+    );
+}
+
+#[test]
+fn deletion_frees_the_address_for_the_one_that_waits_in_the_same_step() {
+    let mut cluster = Cluster::with(&[("a", &["10.0.0.0/32"])]);
+    cluster.expose("first", json!({}));
+    cluster.expose("second", json!({}));
+    cluster.expose("third", json!({}));
+    assert_eq!(cluster.shows("second"), "PoolExhausted");
+    assert_eq!(cluster.events().last().unwrap(), &("third".to_owned(), "PoolExhausted"));
+    cluster.written();
+    cluster.delete("first");
+    assert_eq!(
+        (cluster.shows("second"), cluster.shows("third")),
+        ("10.0.0.0".into(), "PoolExhausted".into())
+    );
+    assert_eq!(cluster.written(), ["default/second"]);
+    assert_eq!(cluster.events(), [("second".to_owned(), "Allocated")]);
+}
+
+#[test]
+fn a_service_that_stops_being_a_load_balancer_is_cleaned_and_its_address_is_free_at_once() {
+    let mut cluster = Cluster::with(&[("a", &["10.0.0.0/32"])]);
+    cluster.expose("web", json!({}));
+    cluster.expose("next", json!({}));
+    cluster.edit("web", json!({ "spec": { "type": "ClusterIP" } }));
+    assert_eq!(cluster.shows("web"), "");
+    assert_eq!((cluster.condition("web"), cluster.allocated_from("web")), (Value::Null, Value::Null));
+    assert_eq!(cluster.shows("next"), "10.0.0.0");
+    cluster.written();
+    cluster.edit("web", json!({ "metadata": { "labels": { "a": "b" } } }));
+    assert_eq!(cluster.written(), Vec::<String>::new());
+}
+
+#[test]
+fn a_type_change_while_the_controller_was_away_is_cleaned_at_start() {
+    let mut cluster = Cluster::with(&[("a", &["10.0.0.0/32"])]);
+    cluster.expose("web", json!({}));
+    merge(cluster.services.get_mut(&key("web")).unwrap(), &json!({ "spec": { "type": "NodePort" } }));
+    cluster.restart();
+    assert_eq!((cluster.shows("web").as_str(), cluster.allocated_from("web")), ("", Value::Null));
+}
+
+#[test]
+fn an_unrelated_change_writes_nothing() {
+    let mut cluster = Cluster::with(&[("a", &["10.0.0.0/24"]), ("b", &["10.0.1.0/24"])]);
+    for name in ["x", "y", "z"] {
+        cluster.expose(name, json!({}));
+    }
+    cluster.wait(Duration::from_secs(10));
+    cluster.written();
+    cluster.edit(
+        "x",
+        json!({ "metadata": { "labels": { "team": "blue" } }, "spec": { "ports": [{ "port": 80 }] } }),
+    );
+    cluster.tell_everything();
+    cluster.pool("b", json!({ "addresses": ["10.0.1.0/24"] }));
+    cluster.wait(Duration::from_secs(10));
+    assert_eq!(cluster.written(), Vec::<String>::new());
+    cluster.delete("y");
+    cluster.wait(Duration::from_secs(10));
+    assert_eq!(cluster.written(), ["IPAddressPool a"], "only the counts change");
+}
+
+#[test]
+fn a_restart_changes_nothing_and_writes_nothing() {
+    let mut cluster = Cluster::with(&[("a", &["10.0.0.0/31", "fd00::/64"])]);
+    let dual = json!({ "spec": { "ipFamilies": ["IPv6", "IPv4"], "ipFamilyPolicy": "PreferDualStack" } });
+    cluster.expose("gone", json!({}));
+    cluster.expose("dual", dual);
+    cluster.expose("refused", json!({ "spec": { "loadBalancerIP": "10.9.9.9" } }));
+    cluster.expose("waits", json!({}));
+    cluster.expose("garbage", json!({ "spec": { "loadBalancerIP": "1.2.3" } }));
+    cluster.delete("gone");
+    cluster.wait(Duration::from_secs(10));
+    cluster.written();
+    cluster.events();
+    let before = cluster.services.clone();
+    cluster.restart();
+    cluster.wait(Duration::from_secs(10));
+    assert_eq!(cluster.services, before);
+    assert_eq!((cluster.written(), cluster.events()), (vec![], vec![]));
+}
+
+#[test]
+fn of_two_that_hold_one_address_at_start_the_older_keeps_it() {
+    let mut cluster = Cluster::unlisted();
+    cluster.pool("a", json!({ "addresses": ["10.0.0.0/24"] }));
+    let held =
+        json!({ "status": { "loadBalancer": { "ingress": [{ "ip": "10.0.0.5", "ipMode": "VIP" }] } } });
+    cluster.expose("z-older", held.clone());
+    cluster.expose("a-younger", held);
+    cluster.list();
+    assert_eq!(
+        (cluster.shows("z-older"), cluster.shows("a-younger")),
+        ("10.0.0.5".into(), "10.0.0.0".into())
+    );
+    let told: Vec<_> = cluster.events().into_iter().filter(|(name, _)| name == "a-younger").collect();
+    assert_eq!(told, [("a-younger".to_owned(), "AddressInUse"), ("a-younger".to_owned(), "Allocated")]);
+}
+
+#[test]
+fn a_status_edited_by_hand_is_repaired() {
+    let mut cluster = Cluster::with(&[("a", &["10.0.0.0/24"])]);
+    cluster.expose("web", json!({}));
+    let before = cluster.services[&key("web")].clone();
+    cluster.events();
+    let ingress = [
+        json!([{ "ip": "198.51.100.1", "ipMode": "VIP" }]),
+        json!([{ "hostname": "example.org" }]),
+        json!([{ "ip": "10.0.0.0" }, { "ip": "10.0.0.1" }, { "ip": "10.0.0.2" }]),
+        json!([{ "ip": "10.0.0.0", "ipMode": "Proxy" }]),
+        json!([]),
+    ];
+    for ingress in ingress {
+        cluster.edit("web", json!({ "status": { "loadBalancer": { "ingress": ingress } } }));
+        assert_eq!(cluster.services[&key("web")], before);
+    }
+    cluster.annotate("web", "ferritelb.io/ip-allocated-from-pool", json!("b"));
+    assert_eq!(cluster.services[&key("web")], before);
+    assert_eq!(cluster.events(), []);
+    cluster.written();
+    cluster.edit("web", json!({ "status": { "loadBalancer": { "ingress": [{ "ip": "10.0.0.0" }] } } }));
+    assert_eq!(cluster.written(), Vec::<String>::new(), "an absent ipMode is VIP");
+}
+
+#[test]
+fn a_garbage_annotation_is_told_by_its_name_and_the_held_address_stays() {
+    let mut cluster = Cluster::with(&[("a", &["10.0.0.0/24"])]);
+    cluster.expose("web", json!({}));
+    cluster.events();
+    cluster.annotate("web", "ferritelb.io/loadBalancerIPs", json!("1.2.3"));
+    assert_eq!(cluster.shows("web"), "10.0.0.0 Invalid");
+    let message = cluster.condition("web")["message"].as_str().unwrap().to_owned();
+    assert!(message.contains("ferritelb.io/loadBalancerIPs") && message.contains("1.2.3"), "{message}");
+    assert!(message.ends_with("it keeps 10.0.0.0 meanwhile"), "{message}");
+    assert_eq!(cluster.events(), [("web".to_owned(), "Invalid")]);
+    cluster.edit("web", json!({ "metadata": { "labels": { "a": "b" } } }));
+    assert_eq!(cluster.events(), [], "said once");
+    cluster.annotate("web", "ferritelb.io/loadBalancerIPs", Value::Null);
+    assert_eq!(cluster.shows("web"), "10.0.0.0");
+}
+
+#[test]
+fn a_changed_request_keeps_the_old_address_until_the_new_one_is_granted() {
+    let mut cluster = Cluster::with(&[("a", &["10.0.0.0/24"])]);
+    cluster.expose("x", json!({}));
+    cluster.expose("y", json!({}));
+    cluster.edit("y", json!({ "spec": { "loadBalancerIP": "10.0.0.0" } }));
+    assert_eq!(cluster.shows("y"), "10.0.0.1 AddressInUse");
+    cluster.delete("x");
+    assert_eq!(cluster.shows("y"), "10.0.0.0");
+}
+
+#[test]
+fn a_full_pool_is_said_and_a_new_pool_serves_those_that_wait() {
+    let mut cluster = Cluster::with(&[("a", &["10.0.0.0/32"])]);
+    for name in ["x", "y", "z"] {
+        cluster.expose(name, json!({}));
+    }
+    cluster.written();
+    cluster.pool("b", json!({ "addresses": ["10.0.1.0/32"] }));
+    assert_eq!(["x", "y", "z"].map(|name| cluster.shows(name)), ["10.0.0.0", "10.0.1.0", "PoolExhausted"]);
+    assert_eq!(cluster.written(), ["IPAddressPool b", "default/y"]);
+}
+
+#[test]
+fn a_pool_that_goes_or_breaks_takes_nothing_away_and_the_last_good_state_goes_on() {
+    let mut cluster = Cluster::with(&[("a", &["10.0.0.0/24"])]);
+    cluster.expose("x", json!({}));
+    cluster.wait(Duration::from_secs(10));
+    cluster.written();
+    cluster.pool("a", json!({ "addresses": ["10.0.0.9-10.0.0.1"] }));
+    assert_eq!(cluster.written(), ["IPAddressPool a"]);
+    let ready = cluster.pools["a"]["status"]["conditions"][0].clone();
+    assert_eq!((&ready["status"], &ready["reason"]), (&json!("False"), &json!("Invalid")));
+    assert!(ready["message"].as_str().unwrap().starts_with("spec.addresses[0]: "), "{ready}");
+    cluster.expose("y", json!({}));
+    assert_eq!(cluster.shows("y"), "10.0.0.1", "by the last good state");
+    cluster.remove_pool("a");
+    assert_eq!(["x", "y"].map(|name| cluster.shows(name)), ["10.0.0.0", "10.0.0.1"]);
+}
+
+#[test]
+fn a_pool_that_was_never_good_gives_nothing_and_harms_no_other() {
+    let mut cluster = Cluster::unlisted();
+    cluster.pool("bad", json!({ "addresses": ["10.0.0.9-10.0.0.1"] }));
+    cluster.pool("worse", json!({ "addresses": 7 }));
+    cluster.pool("good", json!({ "addresses": ["10.0.0.0/24"] }));
+    cluster.expose("x", json!({}));
+    cluster.list();
+    assert_eq!(cluster.shows("x"), "10.0.0.0");
+    let ready = |name: &str| cluster.pools[name]["status"]["conditions"][0]["status"].clone();
+    assert_eq!(["bad", "worse", "good"].map(ready), ["False", "False", "True"]);
+    cluster.written();
+    cluster.tell_everything();
+    assert_eq!(cluster.written(), Vec::<String>::new());
+}
+
+#[test]
+fn a_pools_status_counts_by_family_and_is_written_at_most_once_a_second() {
+    let mut cluster = Cluster::with(&[("a", &["10.0.0.0/24", "fd00::/64"])]);
+    for number in 0..50 {
+        cluster.expose(&format!("s{number}"), json!({}));
+        cluster.wait(Duration::from_millis(20));
+    }
+    cluster.wait(Duration::from_secs(2));
+    let writes = cluster.written().iter().filter(|object| *object == "IPAddressPool a").count();
+    assert!((1..=3).contains(&writes), "{writes}");
+    let status = cluster.pools["a"]["status"].clone();
+    assert_eq!((&status["assignedIPv4"], &status["availableIPv4"]), (&json!(50), &json!(206)));
+    assert_eq!((&status["assignedIPv6"], &status["availableIPv6"]), (&json!(0), &json!(i64::MAX)));
+}
+
+#[test]
+fn what_happens_while_the_api_server_is_away_is_not_lost() {
+    let mut cluster = Cluster::with(&[("a", &["10.0.0.0/31"])]);
+    cluster.expose("x", json!({}));
+    cluster.down = true;
+    let before = cluster.services.clone();
+    cluster.expose("y", json!({}));
+    cluster.delete("x");
+    cluster.wait(Duration::from_secs(30));
+    assert_eq!(cluster.services[&key("y")]["status"], json!({ "loadBalancer": {} }));
+    cluster.down = false;
+    // The lists that follow an outage become removals and upserts.
+    for key in before.keys() {
+        cluster.tell(key);
+    }
+    cluster.tell_everything();
+    cluster.wait(Duration::from_secs(1));
+    assert_eq!(cluster.shows("y"), "10.0.0.1", "the freed one rests");
+}
+
+#[test]
+fn a_write_that_is_no_longer_wanted_is_taken_back() {
+    let mut cluster = Cluster::with(&[("a", &["10.0.0.0/31"])]);
+    cluster.expose("x", json!({}));
+    let seen = |cluster: &Cluster| {
+        let service = serde_json::from_value(cluster.services[&key("x")].clone()).unwrap();
+        Update::Service(key("x"), Some(SeenService::project(&service, None)))
+    };
+    let (now, good) = (cluster.now, seen(&cluster));
+    merge(cluster.services.get_mut(&key("x")).unwrap(), &json!({ "spec": { "loadBalancerIP": "10.9.9.9" } }));
+    let effects = cluster.world.apply(seen(&cluster), now);
+    assert!(matches!(effects.first(), Some(Effect::Service(..))), "{effects:?}");
+    assert!(cluster.world.apply(good, now).contains(&Effect::Forget(key("x"))));
+}
+
+#[test]
+fn a_service_made_again_under_its_name_is_another_one() {
+    let mut cluster = Cluster::with(&[("a", &["10.0.0.0/24"])]);
+    cluster.expose("web", json!({}));
+    cluster.expose("web", json!({}));
+    assert_eq!(cluster.shows("web"), "10.0.0.1", "the address of the first one rests");
+    assert_eq!(cluster.world.ledger.holder("10.0.0.0".parse::<IpAddr>().unwrap()), None);
+}
+
+#[test]
+fn verdicts_are_written_once_and_name_the_field() {
+    let mut cluster = Cluster::with(&[]);
+    let peer = |spec: Value| {
+        let object = json!({
+            "apiVersion": "ferritelb.io/v1beta1", "kind": "BGPPeer", "metadata": { "name": "tor", "generation": 4 }, "spec": spec,
+        });
+        let seen = serde_json::from_value(object).map(|peer| seen::bgp_peer(&peer));
+        seen.unwrap_or_else(|error| SeenObject::garbage(error.to_string()))
+    };
+    let update = |seen| Update::Verdict(Kind::BgpPeer, "tor".into(), Some(seen));
+    let good = json!({ "myASN": 64512, "peerASN": 64513, "peerAddress": "192.0.2.1" });
+    let bad = json!({ "myASN": 64512, "peerASN": 64513, "peerAddress": "192.0.2" });
+    let table = [
+        (good, "True", "Valid", "the configuration is in use"),
+        (bad, "False", "Invalid", "spec.peerAddress: "),
+        (json!({ "myASN": 64512, "peerAddress": "192.0.2.1" }), "False", "Invalid", "peerASN"),
+    ];
+    for (spec, status, reason, message) in table {
+        cluster.feed(update(peer(spec.clone())));
+        let ready = cluster.verdicts[&(Kind::BgpPeer, "tor".to_owned())]["status"]["conditions"][0].clone();
+        assert_eq!(
+            (ready["status"].as_str(), ready["reason"].as_str()),
+            (Some(status), Some(reason)),
+            "{spec}"
+        );
+        assert!(ready["message"].as_str().unwrap().contains(message), "{ready}");
+        assert_eq!(cluster.written(), ["BGPPeer tor"]);
+    }
+    cluster.feed(update(peer(json!({ "myASN": 64512, "peerAddress": "192.0.2.1" }))));
+    assert_eq!(cluster.written(), Vec::<String>::new(), "garbage is told once");
+}
