@@ -84,8 +84,15 @@ impl Daemon {
     pub fn wait_log(&self, words: &str, within: Duration) {
         let what = format!("{} prints {words:?}", self.name);
         wait::eventually(&what, within, || {
+            let ended = self.ended();
             let log = self.log();
-            if log.contains(words) { Ok(()) } else { Err(log) }
+            if log.contains(words) {
+                return Ok(());
+            }
+            if let Some(status) = ended {
+                panic!("{} ended ({status}) before it printed {words:?}:\n{log}", self.name);
+            }
+            Err(log)
         });
     }
 

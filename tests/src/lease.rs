@@ -31,13 +31,11 @@ impl Lease {
     /// Takes the first free name, after removing what owners that are gone have left.
     pub(crate) fn take() -> Self {
         sweep();
-        (0..LABS)
+        let lease = (0..LABS)
             .find_map(|number| Self::take_named(&format!("flb{number}")))
-            .map(|lease| {
-                fs::create_dir_all(lease.dir()).expect("the lab's folder is made");
-                lease
-            })
-            .expect("a lab's name is free")
+            .expect("a lab's name is free");
+        fs::create_dir_all(lease.dir()).expect("the lab's folder is made");
+        lease
     }
 
     /// Takes that name; none when it is owned, or left standing.
@@ -46,6 +44,7 @@ impl Lease {
     }
 
     pub(crate) fn lock(name: &str) -> Option<Self> {
+        assert!(is_lab(name), "{name} is no lab's name");
         fs::create_dir_all(STATE).expect("the labs' folder is made");
         let path = lock_path(name);
         let lock = OpenOptions::new()
@@ -121,13 +120,19 @@ pub fn take_down() -> Vec<String> {
         .collect()
 }
 
-/// The labs that have left a trace: a lock, a folder.
+/// The labs that have left a trace: a lock, a folder. Nothing under another name is ours to touch.
 fn known() -> BTreeSet<String> {
     let entries = fs::read_dir(STATE).into_iter().flatten().flatten();
     entries
         .map(|entry| entry.file_name().to_string_lossy().into_owned())
         .map(|name| name.trim_end_matches(".lock").to_owned())
+        .filter(|name| is_lab(name))
         .collect()
+}
+
+fn is_lab(name: &str) -> bool {
+    let number = name.strip_prefix("flb");
+    number.is_some_and(|number| number.parse::<u16>().is_ok())
 }
 
 fn clear_namespaces(lab: &str) {
@@ -203,4 +208,16 @@ pub(crate) fn processes_in(namespaces: &[Namespace]) -> BTreeMap<Pid, String> {
 /// Writes why the lab was raised where a person looks.
 pub(crate) fn note_purpose(lease: &Lease, purpose: &str) -> io::Result<()> {
     fs::write(lease.dir().join("purpose"), purpose)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_numbered_labs_are_ours_to_remove() {
+        let names = ["flb0", "flb17", "flb", "flbx", "flb1x", "other", "flb-1", "flb1-n1"];
+        let ours: Vec<_> = names.into_iter().filter(|name| is_lab(name)).collect();
+        assert_eq!(ours, ["flb0", "flb17"]);
+    }
 }

@@ -1,0 +1,168 @@
+//! Packet capture with the kernel's timestamps, and just enough parsing for assertions.
+
+mod arp;
+mod ndp;
+mod socket;
+
+use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+pub use arp::{Arp, Operation};
+pub(crate) use ndp::{ICMPV6, SOLICITATION, SOURCE_LINK_LAYER, checksum};
+pub use ndp::{Message, Ndp};
+pub(crate) use socket::PacketSocket;
+
+use crate::address::Mac;
+use crate::host::Host;
+use crate::namespace::Namespace;
+use crate::wait;
+
+const TYPE_AT: usize = 12;
+pub(crate) const HEADER: usize = 14;
+
+/// An Ethernet frame as it passed a device.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Frame {
+    /// When the kernel saw it, on the wall clock ([`crate::clock::wall`]).
+    pub at: Duration,
+    /// Whether the host itself sent it.
+    pub outgoing: bool,
+    /// From the Ethernet header on.
+    pub bytes: Vec<u8>,
+}
+
+impl Frame {
+    /// The Ethernet destination.
+    #[must_use]
+    pub fn destination(&self) -> Mac {
+        self.mac_at(0)
+    }
+
+    /// The Ethernet source.
+    #[must_use]
+    pub fn source(&self) -> Mac {
+        self.mac_at(6)
+    }
+
+    /// The Ethernet type; zero for a frame that is too short to have one.
+    #[must_use]
+    pub fn ether_type(&self) -> u16 {
+        let bytes = self.bytes.get(TYPE_AT..HEADER).unwrap_or(&[0, 0]);
+        u16::from_be_bytes([bytes[0], bytes[1]])
+    }
+
+    /// The frame as ARP for IPv4, if it is.
+    #[must_use]
+    pub fn arp(&self) -> Option<Arp> {
+        Arp::parse(self)
+    }
+
+    /// The frame as a neighbour solicitation or advertisement, if it is.
+    #[must_use]
+    pub fn ndp(&self) -> Option<Ndp> {
+        Ndp::parse(self)
+    }
+
+    fn mac_at(&self, at: usize) -> Mac {
+        let bytes = self.bytes.get(at..at + 6);
+        bytes.and_then(|bytes| bytes.try_into().ok()).map_or(Mac::ZERO, Mac)
+    }
+}
+
+impl fmt::Debug for Frame {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (from, to) = (self.source(), self.destination());
+        write!(f, "[{:?} {from} > {to} ", self.at)?;
+        match (self.arp(), self.ndp()) {
+            (Some(arp), _) => write!(f, "{arp:?}]"),
+            (_, Some(ndp)) => write!(f, "{ndp:?}]"),
+            _ => write!(f, "{:04x}, {} bytes]", self.ether_type(), self.bytes.len()),
+        }
+    }
+}
+
+/// A running capture: both directions of a device, what `wanted` let through. Ends when dropped.
+pub struct Capture {
+    frames: Arc<Mutex<Vec<Frame>>>,
+    stop: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Capture {
+    /// Captures on a host's device; it sees every frame from the moment this returns.
+    #[track_caller]
+    pub fn start(host: &Host, device: &str, wanted: impl Fn(&Frame) -> bool + Send + 'static) -> Self {
+        Self::start_in(host.namespace(), device, wanted)
+    }
+
+    /// Captures on a device of any namespace: a port of the switch.
+    #[track_caller]
+    pub fn start_in(
+        inside: &Namespace,
+        device: &str,
+        wanted: impl Fn(&Frame) -> bool + Send + 'static,
+    ) -> Self {
+        let socket = PacketSocket::open(inside, device);
+        let frames: Arc<Mutex<Vec<Frame>>> = Arc::default();
+        let stop = Arc::new(AtomicBool::new(false));
+        let (kept, told) = (Arc::clone(&frames), Arc::clone(&stop));
+        let run = move || {
+            // Once more after the word to stop: what the kernel has queued was seen before.
+            while !told.load(Ordering::Relaxed) {
+                keep(&socket, &wanted, &kept);
+            }
+            keep(&socket, &wanted, &kept);
+        };
+        let thread = thread::Builder::new().name("capture".into()).spawn(run).expect("a thread starts");
+        Self { frames, stop, thread: Some(thread) }
+    }
+
+    /// What was captured so far.
+    #[must_use]
+    pub fn frames(&self) -> Vec<Frame> {
+        let frames = self.frames.lock().unwrap_or_else(PoisonError::into_inner);
+        frames.clone()
+    }
+
+    /// Waits until a frame satisfies `wanted`, and gives the first that does.
+    #[track_caller]
+    pub fn wait_for(&self, what: &str, within: Duration, wanted: impl Fn(&Frame) -> bool) -> Frame {
+        wait::eventually(what, within, || {
+            let frames = self.frames();
+            let found = frames.iter().find(|frame| wanted(frame)).cloned();
+            found.ok_or_else(|| format!("{frames:?}"))
+        })
+    }
+
+    /// Ends the capture.
+    #[must_use]
+    pub fn stop(mut self) -> Vec<Frame> {
+        self.end();
+        self.frames()
+    }
+
+    fn end(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+        if let Some(thread) = self.thread.take() {
+            thread.join().ok();
+        }
+    }
+}
+
+impl Drop for Capture {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+/// Takes what there is, until a moment passes without any frame.
+fn keep(socket: &PacketSocket, wanted: impl Fn(&Frame) -> bool, kept: &Mutex<Vec<Frame>>) {
+    while let Some(frame) = socket.receive() {
+        if wanted(&frame) {
+            kept.lock().unwrap_or_else(PoisonError::into_inner).push(frame);
+        }
+    }
+}

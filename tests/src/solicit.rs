@@ -1,0 +1,146 @@
+//! "Who has it?", asked with raw frames: the answers are counted, not cached.
+
+use std::collections::BTreeSet;
+use std::net::{Ipv4Addr, Ipv6Addr};
+use std::thread;
+use std::time::Duration;
+
+use crate::address::Mac;
+use crate::capture::{Capture, Frame, Message, Operation, PacketSocket};
+use crate::host::Host;
+
+/// Answers come within a millisecond; a second owner may be slower.
+const LISTEN: Duration = Duration::from_millis(300);
+
+/// How to ask for an IPv4 address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Request {
+    /// To everyone.
+    Broadcast,
+    /// To one host, as caches do to confirm an entry.
+    Unicast(Mac),
+    /// With sender 0.0.0.0, as a host does before it takes an address (RFC 5227 section 2.1.1).
+    Probe,
+}
+
+/// How to ask for an IPv6 address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Solicitation {
+    /// To the solicited-node group.
+    Multicast,
+    /// To the group, without the source link-layer option.
+    MulticastWithoutOption,
+    /// To one host, as neighbour unreachability detection does.
+    Unicast(Mac),
+    /// To one host, without the option.
+    UnicastWithoutOption(Mac),
+    /// From `::`, as duplicate address detection does (RFC 4862 section 5.4.2).
+    Probe,
+}
+
+impl Host {
+    /// Who answers a broadcast ARP request for `ip`.
+    #[must_use]
+    #[track_caller]
+    pub fn arp(&self, ip: Ipv4Addr) -> BTreeSet<Mac> {
+        self.arp_as(ip, Request::Broadcast)
+    }
+
+    /// Who answers for `ip` when asked like that.
+    #[must_use]
+    #[track_caller]
+    pub fn arp_as(&self, ip: Ipv4Addr, request: Request) -> BTreeSet<Mac> {
+        let mine = self.mac();
+        let answer = move |frame: &Frame| {
+            let arp = frame.arp().filter(|arp| arp.operation == Operation::Reply)?;
+            let asked_for = arp.sender == ip && frame.destination() == mine;
+            asked_for.then_some(arp.sender_mac)
+        };
+        ask(self, &arp_frame(mine, self.v4(), ip, request), answer)
+    }
+
+    /// Who answers a multicast neighbour solicitation for `ip`.
+    #[must_use]
+    #[track_caller]
+    pub fn ndp(&self, ip: Ipv6Addr) -> BTreeSet<Mac> {
+        self.ndp_as(ip, Solicitation::Multicast)
+    }
+
+    /// Who answers for `ip` when asked like that.
+    #[must_use]
+    #[track_caller]
+    pub fn ndp_as(&self, ip: Ipv6Addr, solicitation: Solicitation) -> BTreeSet<Mac> {
+        let answer = move |frame: &Frame| {
+            let ndp = frame.ndp().filter(|ndp| ndp.target == ip && ndp.intact)?;
+            match ndp.message {
+                Message::Advertisement { target_mac, .. } => Some(target_mac.unwrap_or(frame.source())),
+                Message::Solicitation { .. } => None,
+            }
+        };
+        let frame = ndp_frame(self.mac(), self.v6(), ip, solicitation);
+        ask(self, &frame, answer)
+    }
+}
+
+/// Sends the question and gathers what `answer` finds in the frames that come in.
+#[track_caller]
+fn ask(
+    host: &Host,
+    question: &[u8],
+    answer: impl Fn(&Frame) -> Option<Mac> + Copy + Send + 'static,
+) -> BTreeSet<Mac> {
+    let incoming = move |frame: &Frame| !frame.outgoing && answer(frame).is_some();
+    let capture = Capture::start(host, "eth0", incoming);
+    PacketSocket::open(host.namespace(), "eth0").send(question);
+    thread::sleep(LISTEN);
+    capture.stop().iter().filter_map(answer).collect()
+}
+
+fn arp_frame(mac: Mac, own: Ipv4Addr, target: Ipv4Addr, request: Request) -> Vec<u8> {
+    let (to, sender) = match request {
+        Request::Broadcast => (Mac::BROADCAST, own),
+        Request::Unicast(to) => (to, own),
+        Request::Probe => (Mac::BROADCAST, Ipv4Addr::UNSPECIFIED),
+    };
+    let mut frame = [to.0, mac.0].concat();
+    frame.extend([0x08, 0x06, 0, 1, 8, 0, 6, 4, 0, 1]);
+    frame.extend(mac.0);
+    frame.extend(sender.octets());
+    frame.extend(Mac::ZERO.0);
+    frame.extend(target.octets());
+    frame
+}
+
+fn ndp_frame(mac: Mac, own: Ipv6Addr, target: Ipv6Addr, solicitation: Solicitation) -> Vec<u8> {
+    let group = solicited_node(target);
+    let everyone = (Mac::of_group(group), group);
+    let ((to, destination), source, with_option) = match solicitation {
+        Solicitation::Multicast => (everyone, own, true),
+        Solicitation::MulticastWithoutOption => (everyone, own, false),
+        Solicitation::Unicast(to) => ((to, target), own, true),
+        Solicitation::UnicastWithoutOption(to) => ((to, target), own, false),
+        Solicitation::Probe => (everyone, Ipv6Addr::UNSPECIFIED, false),
+    };
+    let mut body = vec![crate::capture::SOLICITATION, 0, 0, 0, 0, 0, 0, 0];
+    body.extend(target.octets());
+    if with_option {
+        body.extend([crate::capture::SOURCE_LINK_LAYER, 1]);
+        body.extend(mac.0);
+    }
+    let sum = crate::capture::checksum(source, destination, &body).to_be_bytes();
+    body[2..4].copy_from_slice(&sum);
+    let length = u8::try_from(body.len()).expect("a solicitation is short");
+    let mut frame = [to.0, mac.0].concat();
+    frame.extend([0x86, 0xdd, 0x60, 0, 0, 0, 0, length, crate::capture::ICMPV6, 255]);
+    frame.extend(source.octets());
+    frame.extend(destination.octets());
+    frame.extend(body);
+    frame
+}
+
+/// RFC 4291 section 2.7.1.
+fn solicited_node(target: Ipv6Addr) -> Ipv6Addr {
+    let [.., a, b, c] = target.octets();
+    let prefix = u128::from(Ipv6Addr::new(0xff02, 0, 0, 0, 0, 1, 0xff00, 0));
+    Ipv6Addr::from(prefix | u128::from(u32::from_be_bytes([0, a, b, c])))
+}
