@@ -71,6 +71,7 @@ impl Links {
                 return Ok(change);
             }
             if self.stale {
+                self.discard_events();
                 let fresh = self.requests.dump().await?;
                 self.pending = self.table.replace(fresh).into();
                 self.stale = false;
@@ -85,11 +86,14 @@ impl Links {
     }
 
     async fn receive(&self) -> io::Result<Vec<u8>> {
-        let read = |socket: &Socket| {
-            let mut event = Vec::with_capacity(LONGEST_EVENT);
-            socket.recv(&mut event, 0).map(|_| event)
-        };
-        self.events.async_io(Interest::READABLE, read).await
+        self.events.async_io(Interest::READABLE, read_event).await
+    }
+
+    /// After an overflow the kernel drops events, without a further word, until the queue has been empty once. A dump
+    /// after that misses nothing.
+    fn discard_events(&self) {
+        let is_empty = |error: io::Error| error.kind() == io::ErrorKind::WouldBlock;
+        while !read_event(self.events.get_ref()).is_err_and(is_empty) {}
     }
 
     fn apply(&mut self, event: &[u8]) {
@@ -102,6 +106,11 @@ impl Links {
             }
         }
     }
+}
+
+fn read_event(socket: &Socket) -> io::Result<Vec<u8>> {
+    let mut event = Vec::with_capacity(LONGEST_EVENT);
+    socket.recv(&mut event, 0).map(|_| event)
 }
 
 fn subscribe() -> io::Result<AsyncFd<Socket>> {
