@@ -29,8 +29,7 @@ fn ready_addresses(lab: &Lab, service: &str) -> BTreeSet<IpAddr> {
 fn pods_become_endpoints_and_kube_proxy_reaches_them_from_another_node() {
     let lab = Lab::without_product("kube: endpoints");
     let service = lab.expose("web", &[1, 2]);
-    let all: BTreeSet<_> =
-        ["web-n1", "web-n2"].iter().flat_map(|name| lab.pod(name).addresses()).collect();
+    let all: BTreeSet<_> = ["web-n1", "web-n2"].iter().flat_map(|name| lab.pod(name).addresses()).collect();
     wait::eventually("four endpoints", SOON, || {
         let ready = ready_addresses(&lab, "web");
         if ready == all { Ok(()) } else { Err(format!("{ready:?}")) }

@@ -140,7 +140,8 @@ impl<K: Kind> Objects<'_, K> {
     /// The server's refusal.
     #[track_caller]
     pub fn try_create(&self, object: &Value) -> Result<K, Error> {
-        let object: K = serde_json::from_value(object.clone()).expect("the harness writes well-formed objects");
+        let object: K =
+            serde_json::from_value(object.clone()).expect("the harness writes well-formed objects");
         self.kube.block_on(self.api.create(&PostParams::default(), &object))
     }
 

@@ -58,8 +58,12 @@ impl ControlPlane {
         let api_server = host.spawn("kube-apiserver", &api_server(&programs, &folder, &papers, host));
         let forwarder = Forwarder::start(host.namespace(), inside(host));
         let outside = format!("https://127.0.0.1:{}", forwarder.port());
-        let admin =
-            kubeconfig::write(folder.join("admin.kubeconfig"), &outside, &papers, Identity::Certificate("admin"));
+        let admin = kubeconfig::write(
+            folder.join("admin.kubeconfig"),
+            &outside,
+            &papers,
+            Identity::Certificate("admin"),
+        );
         let kube = Kube::connect(&admin);
         let mut plane = Self {
             folder,
@@ -187,7 +191,12 @@ impl ControlPlane {
     fn managers(&self, host: &Host, pods: Pods) -> Vec<Daemon> {
         let config = |name: &str| {
             let path = self.folder.join(format!("{name}.kubeconfig"));
-            kubeconfig::write(path, &format!("https://{}", inside(host)), &self.papers, Identity::Certificate(name))
+            kubeconfig::write(
+                path,
+                &format!("https://{}", inside(host)),
+                &self.papers,
+                Identity::Certificate(name),
+            )
         };
         let command = controller_manager(self, &config("kube-controller-manager"), pods);
         let mut managers = vec![host.spawn("kube-controller-manager", &command)];

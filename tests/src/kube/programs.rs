@@ -165,10 +165,7 @@ fn build(group: Group, done: &Path) {
     }
     fs::create_dir_all(&partial).expect("the cache can be written");
     let start = clock::now();
-    eprintln!(
-        "building Kubernetes {KUBERNETES}, {} programs: once, minutes from cold",
-        group.folder()
-    );
+    eprintln!("building Kubernetes {KUBERNETES}, {} programs: once, minutes from cold", group.folder());
     for one in group.builds() {
         progress::run(&format!("go build ({})", group.folder()), &mut command(one, &partial));
     }

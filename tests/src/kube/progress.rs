@@ -26,7 +26,8 @@ pub(crate) fn run(label: &str, command: &mut Command) {
             eprintln!("  … {label}: {} s", start.elapsed().as_secs());
         }
     }
-    let output = ending.join().expect("the waiting thread does not panic").expect("a child can be waited for");
+    let output =
+        ending.join().expect("the waiting thread does not panic").expect("a child can be waited for");
     if !output.status.success() {
         let said = [output.stdout, output.stderr].concat();
         panic!("`{line}`: {}\n{}", output.status, String::from_utf8_lossy(&said));

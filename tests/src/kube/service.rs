@@ -107,9 +107,8 @@ impl<'a> Service<'a> {
 
 /// A dual-stack LoadBalancer Service in front of the pods labelled `app=NAME`, with `changes` merged in.
 pub(crate) fn manifest(name: &str, changes: &Value) -> Value {
-    let port = |name, protocol| {
-        json!({ "name": name, "protocol": protocol, "port": PORT, "targetPort": TARGET })
-    };
+    let port =
+        |name, protocol| json!({ "name": name, "protocol": protocol, "port": PORT, "targetPort": TARGET });
     let mut object = json!({
         "apiVersion": "v1",
         "kind": "Service",
