@@ -1,4 +1,5 @@
 use std::collections::VecDeque;
+use std::error::Error;
 use std::fmt::Debug;
 use std::pin::Pin;
 use std::time::Duration;
@@ -162,6 +163,7 @@ impl Outage {
     /// How long to wait before the next attempt.
     fn failed(&mut self, error: &watcher::Error) -> Duration {
         if self.failures == 0 {
+            let error = root_cause(error);
             warn!(kind = self.kind, %error, "the watch is interrupted and tried again from now on");
         }
         self.failures = self.failures.saturating_add(1);
@@ -174,4 +176,13 @@ impl Outage {
             self.failures = 0;
         }
     }
+}
+
+/// The innermost error, which says what really happened.
+fn root_cause(error: &dyn Error) -> &dyn Error {
+    let mut cause = error;
+    while let Some(source) = cause.source() {
+        cause = source;
+    }
+    cause
 }

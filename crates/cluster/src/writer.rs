@@ -126,7 +126,7 @@ struct Shared {
 pub struct Writer(Arc<Shared>);
 
 impl Writer {
-    /// A writer for one field manager. Nothing is written while [`Writer::run`] does not run.
+    /// A writer with nothing to do. Nothing is written while [`Writer::run`] does not run.
     pub fn new() -> Self {
         let rate = Rate::new(INTERVAL, BURST);
         Self(Arc::new(Shared {
