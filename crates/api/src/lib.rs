@@ -6,7 +6,10 @@
 //! The CRD schemas hold what one object can say about itself; [`crds`] gives them, and `config/crd/` has them as
 //! files. What needs several objects is a condition that the controller writes.
 
-#![expect(clippy::duplicated_attributes, reason = "it takes the types of two printer columns for one attribute")]
+#![expect(
+    clippy::duplicated_attributes,
+    reason = "it takes the types of two printer columns for one attribute"
+)]
 
 mod addresses;
 mod advertisement;
