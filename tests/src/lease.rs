@@ -109,15 +109,19 @@ pub fn sweep() {
 
 /// Removes every lab that was left standing, and says which.
 pub fn take_down() -> Vec<String> {
-    let standing = known().into_iter().filter(|name| standing_mark(name).exists());
-    let leases = standing.filter_map(|name| Lease::lock(&name));
-    leases
-        .map(|lease| {
-            let name = lease.name.clone();
-            lease.clear();
-            name
-        })
-        .collect()
+    let mut names: Vec<String> = known().into_iter().collect();
+    names.retain(|name| take_down_one(name));
+    names
+}
+
+/// Removes that lab if it was left standing, and says whether it did.
+///
+/// # Panics
+/// When it is no lab's name.
+#[must_use]
+pub fn take_down_one(name: &str) -> bool {
+    let standing = Lease::lock(name).filter(Lease::is_standing);
+    standing.map(Lease::clear).is_some()
 }
 
 /// The labs that have left a trace: a lock, a folder. Nothing under another name is ours to touch.

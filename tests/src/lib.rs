@@ -32,7 +32,7 @@ pub mod wait;
 pub use address::{Family, Mac};
 pub use daemon::Daemon;
 pub use host::Host;
-pub use lease::{sweep, take_down};
+pub use lease::{sweep, take_down, take_down_one};
 pub use namespace::Namespace;
 pub use reaper::reap;
 pub use solicit::{Request, Solicitation};

@@ -287,6 +287,23 @@ fn gone(pid: i32) -> Result<(), String> {
     }
 }
 
+#[test]
+fn a_lab_left_standing_stands_until_it_is_taken_down() {
+    let lab = Topology::to_stand("net: standing");
+    let dir = lab.dir().to_owned();
+    let pid = lab.node(1).spawn("sleep", Command::new("sleep").arg("604")).pid();
+    let name = lab.leave_standing();
+    lab::sweep();
+    assert!(dir.exists());
+    assert!(gone(pid.as_raw()).is_err());
+    assert!(namespaces().iter().any(|n| n.starts_with(&format!("{name}-"))));
+    assert!(lab::take_down_one(&name));
+    wait::eventually("its program is gone", SOON, || gone(pid.as_raw()));
+    assert!(namespaces().iter().all(|n| !n.starts_with(&format!("{name}-"))));
+    assert!(!dir.exists());
+    assert!(!lab::take_down_one(&name));
+}
+
 /// Not a test: what the next test kills. It tells its lab's name and waits for its end.
 #[test]
 #[ignore = "the victim of `a_killed_harness_leaves_nothing`"]

@@ -13,13 +13,14 @@ fn prefixes() -> [IpNetwork; 2] {
     ["203.0.113.0/24", "2001:db8:1::/64"].map(|prefix| prefix.parse().unwrap())
 }
 
-/// `speaker` dials `listener` and announces; the listener's kernel forwards to it until it leaves.
-fn learns(listener: &Router, speaker: &Router, leave: impl FnOnce(&Router)) {
+/// `speaker` dials `listener` and announces; the listener's kernel forwards to it until it crashes.
+fn learns(listener: &Router, speaker: &Router, extra: &str) {
     listener.start(&Config::default());
     assert!(listener.routes().is_empty());
     speaker.start(&Config {
         dial: Family::BOTH.map(|family| (listener.address(family), listener.asn())).to_vec(),
         announce: prefixes().to_vec(),
+        extra: extra.to_owned(),
         ..Config::default()
     });
     for family in Family::BOTH {
@@ -35,7 +36,7 @@ fn learns(listener: &Router, speaker: &Router, leave: impl FnOnce(&Router)) {
         let told = listener.bgp_routes(family);
         assert!(told[&prefix].contains(&hop), "{told:?}");
     }
-    leave(speaker);
+    speaker.crash();
     wait::eventually("the routes go with their router", SOON, || {
         let routes = listener.routes();
         routes.is_empty().then_some(()).ok_or(format!("{routes:?}"))
@@ -47,14 +48,14 @@ fn learns(listener: &Router, speaker: &Router, leave: impl FnOnce(&Router)) {
 #[test]
 fn frr_learns_from_bird() {
     let lab = Topology::up("routers: bird to frr");
-    learns(lab.frr(), lab.bird(), Router::crash);
+    learns(lab.frr(), lab.bird(), "");
 }
 
 #[test]
 fn bird_learns_from_frr() {
     let lab = Topology::up("routers: frr to bird");
-    // FRR offers graceful restart, so BIRD would keep the routes of one that crashed.
-    learns(lab.bird(), lab.frr(), Router::stop);
+    // FRR offers graceful restart, so BIRD would keep the routes of one that is gone.
+    learns(lab.bird(), lab.frr(), "bgp graceful-restart-disable\n");
 }
 
 #[test]
