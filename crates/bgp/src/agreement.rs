@@ -104,11 +104,13 @@ fn families(config: &PeerConfig, offer: Offer, theirs: &Capabilities) -> BTreeSe
     config.families.intersection(both).copied().collect()
 }
 
+/// The least time between two KEEPALIVEs (RFC 4271 §4.4).
+const LEAST_KEEPALIVE_TIME: Duration = Duration::from_secs(1);
+
 /// RFC 4271 §4.4: a third of the hold time is a reasonable maximum.
 fn keepalive_time(configured: Option<Duration>, hold_time: Option<HoldTime>) -> Option<Duration> {
     let third = hold_time?.duration() / 3;
-    let wanted = configured.filter(|time| !time.is_zero());
-    Some(wanted.map_or(third, |time| time.min(third)))
+    Some(configured.map_or(third, |time| time.max(LEAST_KEEPALIVE_TIME).min(third)))
 }
 
 /// Who a speaker is, for the rule below.
@@ -143,7 +145,7 @@ mod tests {
         assert_eq!(keepalive_time(seconds(60), hold(90)), seconds(30));
         assert_eq!(keepalive_time(seconds(5), hold(90)), seconds(5));
         assert_eq!(keepalive_time(seconds(5), hold(3)), seconds(1));
-        assert_eq!(keepalive_time(seconds(0), hold(9)), seconds(3));
+        assert_eq!(keepalive_time(seconds(0), hold(9)), seconds(1));
         assert_eq!(keepalive_time(seconds(5), None), None);
     }
 

@@ -17,7 +17,8 @@ pub struct PeerConfig {
     pub router_id: RouterId,
     /// The hold time that we offer; none offers zero, and then no session has a hold or keepalive timer.
     pub hold_time: Option<HoldTime>,
-    /// How often we say that we are there; a third of the agreed hold time where that is less, or if unset.
+    /// How often we say that we are there, at least a second; a third of the agreed hold time where that is
+    /// less, or if unset.
     pub keepalive_time: Option<Duration>,
     /// The longest wait between two attempts to connect.
     pub connect_retry_time: Duration,

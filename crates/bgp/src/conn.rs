@@ -301,6 +301,3 @@ fn refresh(frame: &Frame<'_>, agreed: &Agreed) -> Event {
         Err(error) => Event::Failed(error.into()),
     }
 }
-
-#[cfg(test)]
-mod tests;

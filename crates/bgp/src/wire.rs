@@ -184,4 +184,4 @@ fn length(octets: usize) -> [u8; 2] {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
