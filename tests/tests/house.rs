@@ -24,7 +24,8 @@ const ARROWS: &[(&str, &[&str])] = &[
 ];
 
 /// What a pure core may never see: the network, the API server, a runtime.
-const DOORS: &[&str] = &["tokio", "kube", "k8s-openapi", "rtnetlink", "socket2", "libc", "nix", "pnet", "serde"];
+const DOORS: &[&str] =
+    &["tokio", "kube", "k8s-openapi", "rtnetlink", "socket2", "libc", "nix", "pnet", "serde"];
 const PURE: &[&str] = &["names", "timers", "ipam", "announce", "bgp", "l2"];
 
 const LONGEST_FILE: usize = 500;
