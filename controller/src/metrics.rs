@@ -37,7 +37,7 @@ pub(crate) struct Metrics {
     available: Family<ByPool, Gauge>,
     allocations: Counter,
     refusals: Family<ByReason, Counter>,
-    allocation_seconds: Histogram,
+    status_write_seconds: Histogram,
 }
 
 impl Metrics {
@@ -49,7 +49,7 @@ impl Metrics {
             available: Family::default(),
             allocations: Counter::default(),
             refusals: Family::default(),
-            allocation_seconds: Histogram::new(BUCKETS),
+            status_write_seconds: Histogram::new(BUCKETS),
         };
         let all = registry.sub_registry_with_prefix("ferritelb_controller");
         all.register("build", "The version that runs", Info::new([("version", env!("CARGO_PKG_VERSION"))]));
@@ -71,10 +71,10 @@ impl Metrics {
             metrics.refusals.clone(),
         );
         all.register_with_unit(
-            "allocation",
-            "From a Service seen without its address to its status seen with it",
+            "status_write",
+            "From a decision on a Service to its status seen to say so",
             Unit::Seconds,
-            metrics.allocation_seconds.clone(),
+            metrics.status_write_seconds.clone(),
         );
         metrics
     }
@@ -88,7 +88,7 @@ impl Metrics {
     }
 
     pub(crate) fn shown(&self, took: Duration) {
-        self.allocation_seconds.observe(took.as_secs_f64());
+        self.status_write_seconds.observe(took.as_secs_f64());
     }
 
     /// How much of a family a pool has; the series go with the pool.
