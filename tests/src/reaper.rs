@@ -39,7 +39,7 @@ impl Reaper {
 }
 
 /// The `lab` program: this one, or the one that was built beside this test.
-fn lab_program() -> PathBuf {
+pub(crate) fn lab_program() -> PathBuf {
     let here = std::env::current_exe().expect("a program knows its file");
     let folders = here.ancestors().skip(1).take(2);
     let candidates: Vec<PathBuf> = folders.map(|folder| folder.join("lab")).collect();

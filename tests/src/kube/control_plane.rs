@@ -56,7 +56,7 @@ impl ControlPlane {
         let papers = issue(&folder.join("pki"), host.management());
         let etcd = host.spawn("etcd", &etcd(&programs, &folder));
         let api_server = host.spawn("kube-apiserver", &api_server(&programs, &folder, &papers, host));
-        let forwarder = Forwarder::start(host.namespace(), inside(host));
+        let forwarder = Forwarder::start(host, inside(host));
         let outside = format!("https://127.0.0.1:{}", forwarder.port());
         let admin = kubeconfig::write(
             folder.join("admin.kubeconfig"),
@@ -211,7 +211,7 @@ impl ControlPlane {
 }
 
 /// `--name=value`.
-pub(super) fn flag(name: &str, value: impl AsRef<OsStr>) -> std::ffi::OsString {
+fn flag(name: &str, value: impl AsRef<OsStr>) -> std::ffi::OsString {
     let mut text = std::ffi::OsString::from(format!("--{name}="));
     text.push(value);
     text

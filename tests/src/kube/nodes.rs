@@ -8,8 +8,9 @@ use k8s_openapi::api::core::v1::Node as Object;
 use serde_json::{Value, json};
 
 use super::client::Kube;
-use super::control_plane::{ControlPlane, PODS, flag};
+use super::control_plane::ControlPlane;
 use super::kubeconfig::Identity;
+use super::kubelet::proxy_arguments;
 use super::product::get;
 use crate::{Daemon, Host, Topology, wait};
 
@@ -44,16 +45,7 @@ pub(crate) fn start_proxies(topology: &Topology, plane: &ControlPlane) -> Vec<Da
     let kubeconfig = plane.kubeconfig(topology, "proxy", Identity::Certificate("kube-proxy"));
     let start = |host: &Host| {
         let mut command = Command::new(plane.programs().path("kube-proxy"));
-        command.arg(flag("kubeconfig", &kubeconfig));
-        command.arg(flag("cluster-cidr", PODS));
-        command.arg(flag("hostname-override", host.name()));
-        command.args([
-            "--proxy-mode=nftables",
-            // The limits are the machine's, and other namespaces must not write them.
-            "--conntrack-max-per-core=0",
-            "--conntrack-tcp-timeout-established=0",
-            "--conntrack-tcp-timeout-close-wait=0",
-        ]);
+        command.args(proxy_arguments(host, &kubeconfig));
         host.spawn("kube-proxy", &command)
     };
     topology.nodes().iter().map(start).collect()
