@@ -88,6 +88,18 @@ impl From<DecodeError> for Failure {
     }
 }
 
+impl Failure {
+    /// One of the two sides found that there was one connection too many.
+    pub(crate) fn is_collision(&self) -> bool {
+        match self {
+            Self::Refused(notification, _) | Self::Notified(notification) => {
+                notification.error == ErrorCode::CONNECTION_COLLISION
+            }
+            Self::Garbled | Self::Closed(_) | Self::Left => false,
+        }
+    }
+}
+
 impl std::fmt::Display for Failure {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {

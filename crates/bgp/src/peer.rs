@@ -467,11 +467,11 @@ impl Peer {
             None => {
                 self.note(failure.to_string());
                 self.failures = self.failures.saturating_add(1);
-                let lost = matches!((failure, conn.phase()), (Failure::Closed(_), Phase::OpenSent));
-                match self.dialing {
-                    Dialing::Stopped | Dialing::Connect => {}
-                    Dialing::Idle | Dialing::Active if lost => self.wait(),
-                    Dialing::Idle | Dialing::Active => self.rest(),
+                match (self.dialing, failure, conn.phase()) {
+                    (Dialing::Stopped | Dialing::Connect, _, _) => {}
+                    (_, failure, _) if failure.is_collision() => self.step_aside(),
+                    (_, Failure::Closed(_), Phase::OpenSent) => self.wait(),
+                    _ => self.rest(),
                 }
             }
         }
@@ -519,6 +519,14 @@ impl Peer {
 
     fn wait(&mut self) {
         self.wait_for(self.backoff());
+    }
+
+    /// Each side has closed the connection that the other had kept: that both dial at once again is the one
+    /// thing to avoid.
+    fn step_aside(&mut self) {
+        self.dialing = Dialing::Active;
+        let wait = self.jitter.within(self.backoff());
+        self.timers.arm(Timer::ConnectRetry, self.now + wait);
     }
 
     fn wait_for(&mut self, span: Duration) {
