@@ -103,8 +103,8 @@ fn starting_again_begins_a_new_burst() {
 
 proptest! {
     #[test]
-    fn no_second_has_more_announcements_than_the_bucket_gives(
-        takeovers in prop::collection::vec((0u32..600, 0u64..3000), 1..600),
+    fn no_stretch_of_time_has_more_announcements_than_the_bucket_gives(
+        takeovers in prop::collection::vec((0u32..600, 0u64..300), 1..600),
         late in prop::collection::vec(0u64..400, 1..50),
     ) {
         let start = Instant::now();
@@ -122,8 +122,9 @@ proptest! {
             }
         }
         for (index, from) in times.iter().enumerate() {
-            let second = times[index..].iter().take_while(|at| **at < *from + Duration::from_secs(1)).count();
-            prop_assert!(second <= 1100, "{} in a second", second);
+            for (count, until) in times[index..].iter().enumerate() {
+                prop_assert!(u128::try_from(count).unwrap() <= 100 + (*until - *from).as_millis());
+            }
         }
     }
 

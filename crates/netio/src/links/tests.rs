@@ -113,17 +113,17 @@ fn leaving_a_bridge_is_not_the_end_of_an_interface() {
         ip("link add name junction type bridge");
         ip("link set near master junction");
         until(&mut links, "near", |link| link.master == Some(index("junction"))).await;
+        let (near, junction) = (index("near"), index("junction"));
         ip("link set near nomaster");
-        until(&mut links, "near", |link| link.master.is_none()).await;
-        let a = index("near");
         ip("link del junction");
-        loop {
-            if let Change::Gone(gone) = links.next().await.unwrap() {
-                assert_ne!(gone, a);
-                break;
+        let mut gone = Vec::new();
+        while !gone.contains(&junction) {
+            if let Change::Gone(index) = links.next().await.unwrap() {
+                gone.push(index);
             }
         }
-        assert!(links.current().contains_key(&a));
+        assert_eq!(gone, [junction]);
+        assert_eq!(links.current()[&near].master, None);
     });
 }
 
