@@ -187,7 +187,8 @@ fn a_node_that_is_not_ready_hands_its_addresses_on_and_one_that_is_back_has_its_
             other => Ok(other),
         });
         assert_ne!(first, second);
-        assert!(lab.client().http(address, 80).is_ok());
+        let said = lab.client().http(address, 80);
+        assert!(said.is_ok(), "{said:?}");
         lab.node_ready(first);
         wait::eventually("the ranking decides again", SOON, || match owner(&lab, address) {
             same if same == first => Ok(()),
