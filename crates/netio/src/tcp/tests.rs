@@ -17,9 +17,8 @@ fn addresses() {
 /// The kernel makes an IPv6 address usable some time after it has taken it.
 fn add_ipv6(address: &str, interface: &str) {
     ip(&format!("addr add {address}/64 dev {interface} nodad"));
-    while !run("ip", "-6 route show table local").contains(&format!("local {address} ")) {
-        std::thread::yield_now();
-    }
+    let usable = || run("ip", "-6 route show table local").contains(&format!("local {address} "));
+    assert!((0..1000).any(|_| usable()), "{address} does not become usable");
 }
 
 /// Hop limit, class, no delay and time-out as the kernel has them.
