@@ -83,7 +83,7 @@ fn one_node_answers_every_form_of_question() {
     let other = v4(IpAddr::from([10, 77, 0, 249]));
     assert_eq!(lab.client().arp(other), BTreeSet::new(), "an address that no Service holds");
     for vip in [IpAddr::from(address), IpAddr::from(address6)] {
-        let said = lab.client().http(vip, 80).unwrap_or_else(|why| panic!("{vip}: {why}"));
+        let said = wait::eventually("an answer", SOON, || lab.client().http(vip, 80));
         assert!(said.contains("web-n"), "{said}");
     }
 }
@@ -187,8 +187,7 @@ fn a_node_that_is_not_ready_hands_its_addresses_on_and_one_that_is_back_has_its_
             other => Ok(other),
         });
         assert_ne!(first, second);
-        let said = lab.client().http(address, 80);
-        assert!(said.is_ok(), "{said:?}");
+        wait::eventually("the new owner serves", SOON, || lab.client().http(address, 80));
         lab.node_ready(first);
         wait::eventually("the ranking decides again", SOON, || match owner(&lab, address) {
             same if same == first => Ok(()),

@@ -32,14 +32,9 @@ pub fn plan(view: &View, me: &NodeName, address: IpAddr) -> AddressPlan {
 
 fn l2(view: &View, me: &NodeName, address: IpAddr) -> Result<Interfaces, Silence> {
     let selected = selecting(view, address, &view.l2)?;
-    let ready = |name: &NodeName, node: &Node| {
-        qualifies(view, &selected, Family::of(address), name, node)?;
-        match node.readiness {
-            Readiness::Ready => Ok(()),
-            Readiness::NotReady => Err(Silence::NodeNotReady),
-        }
-    };
-    let candidates = candidates(view, me, ready)?;
+    let qualifies =
+        |name: &NodeName, node: &Node| qualifies(view, &selected, Family::of(address), name, node);
+    let candidates = while_ready(view, me, candidates(view, me, qualifies)?)?;
     match ranking(address, candidates).first() {
         Some(owner) if *owner == me => {}
         Some(owner) => return Err(Silence::NotOwner((*owner).clone())),
@@ -154,6 +149,23 @@ fn candidates<'a>(
     qualifies(me, view.nodes.get(me).ok_or(Silence::NodeUnknown)?)?;
     let all = view.nodes.iter().filter(|(name, node)| qualifies(name, node).is_ok());
     Ok(without_reserve(view, all.map(|(name, _)| name).collect()))
+}
+
+/// Those that the node list calls ready. Where it calls none ready, it knows too little to silence all of them:
+/// an API server that was away is back before its nodes are.
+fn while_ready<'a>(
+    view: &View,
+    me: &NodeName,
+    candidates: BTreeSet<&'a NodeName>,
+) -> Result<BTreeSet<&'a NodeName>, Silence> {
+    let is_ready =
+        |name: &NodeName| view.nodes.get(name).is_some_and(|node| node.readiness == Readiness::Ready);
+    let ready: BTreeSet<_> = candidates.iter().copied().filter(|name| is_ready(name)).collect();
+    match (ready.is_empty(), is_ready(me)) {
+        (true, _) => Ok(candidates),
+        (false, true) => Ok(ready),
+        (false, false) => Err(Silence::NodeNotReady),
+    }
 }
 
 #[cfg(test)]

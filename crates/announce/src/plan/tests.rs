@@ -110,6 +110,16 @@ fn a_node_that_is_not_ready_hands_its_addresses_on_and_goes_on_announcing_routes
 }
 
 #[test]
+fn where_no_node_is_ready_one_answers_all_the_same() {
+    let mut view = view();
+    let before = owners(&view, VIP);
+    for name in ["n1", "n2", "n3"] {
+        view.set_node(NodeName::new(name), Some(Node { readiness: Readiness::NotReady, ..node(name) }));
+    }
+    assert_eq!(owners(&view, VIP), before);
+}
+
+#[test]
 fn no_endpoint_no_announcement() {
     let mut view = view();
     view.set_endpoints(key(), None);
