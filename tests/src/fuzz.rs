@@ -7,7 +7,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::kube::step;
+use crate::kube::progress;
 
 const TARGET: &str = "x86_64-unknown-linux-gnu";
 const INSTRUMENTED: &str = "-Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 \
@@ -18,58 +18,48 @@ const INSTRUMENTED: &str = "-Cpasses=sancov-module -Cllvm-args=-sanitizer-covera
 const MEMORY_MIB: u32 = 512;
 const SLOWEST_INPUT_SECONDS: u32 = 5;
 
-/// Builds all targets and runs each for `seconds`.
-///
-/// # Errors
-/// When a target does not build, or finds an input that panics, hangs or takes too much memory; the failure
-/// says where the input was written.
-pub fn run(root: &Path, seconds: u32) -> Result<(), step::Failed> {
-    let folders = folders(root)?;
-    if folders.is_empty() {
-        return Err(step::Failed::Missing("no fuzz target under crates/*/fuzz".to_owned()));
-    }
+/// Builds all targets and runs each for `seconds`. A target that does not build, or finds an input that panics,
+/// hangs or takes too much memory, ends it with the command and its output, which says where the input is.
+#[track_caller]
+pub fn run(root: &Path, seconds: u32) {
+    let folders = folders(root);
+    assert!(!folders.is_empty(), "no fuzz target under crates/*/fuzz");
     for folder in folders {
-        for target in targets(&folder)? {
-            run_target(root, &folder, &target, seconds)?;
+        for target in names(&folder.join("fuzz_targets")) {
+            run_target(root, &folder, &target, seconds);
         }
     }
-    Ok(())
 }
 
-fn folders(root: &Path) -> Result<Vec<PathBuf>, step::Failed> {
+fn folders(root: &Path) -> Vec<PathBuf> {
     let crates = root.join("crates");
-    let entries = fs::read_dir(&crates).map_err(step::Failed::file(&crates))?;
-    let mut folders: Vec<_> = entries
-        .filter_map(|entry| Some(entry.ok()?.path().join("fuzz")))
-        .filter(|folder| folder.join("Cargo.toml").is_file())
-        .collect();
-    folders.sort();
-    Ok(folders)
+    let folders = names(&crates).into_iter().map(|name| crates.join(name).join("fuzz"));
+    folders.filter(|folder| folder.join("Cargo.toml").is_file()).collect()
 }
 
-/// The names of a folder's targets: one a file.
-fn targets(folder: &Path) -> Result<Vec<String>, step::Failed> {
-    let sources = folder.join("fuzz_targets");
-    let entries = fs::read_dir(&sources).map_err(step::Failed::file(&sources))?;
-    let mut names: Vec<_> = entries
-        .filter_map(|entry| Some(entry.ok()?.path().file_stem()?.to_string_lossy().into_owned()))
-        .collect();
+/// What is in a folder, without endings and in order.
+fn names(folder: &Path) -> Vec<String> {
+    let entries = fs::read_dir(folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
+    let stem = |entry: std::io::Result<fs::DirEntry>| {
+        Some(entry.ok()?.path().file_stem()?.to_string_lossy().into_owned())
+    };
+    let mut names: Vec<_> = entries.filter_map(stem).collect();
     names.sort();
-    Ok(names)
+    names
 }
 
-fn run_target(root: &Path, folder: &Path, target: &str, seconds: u32) -> Result<(), step::Failed> {
+fn run_target(root: &Path, folder: &Path, target: &str, seconds: u32) {
     let built = root.join("target/fuzz");
     let mut build = Command::new("cargo");
     build
-        .args(["build", "--release", "--quiet", "--target", TARGET, "--bin", target, "--manifest-path"])
+        .args(["build", "--release", "--target", TARGET, "--bin", target, "--manifest-path"])
         .arg(folder.join("Cargo.toml"))
         .env("CARGO_TARGET_DIR", &built)
         .env("RUSTFLAGS", INSTRUMENTED);
-    step::run(&format!("building fuzz target {target}"), &mut build)?;
+    progress::run(&format!("building fuzz target {target}"), &mut build);
 
     let found = built.join("found").join(target);
-    fs::create_dir_all(&found).map_err(step::Failed::file(&found))?;
+    fs::create_dir_all(&found).unwrap_or_else(|error| panic!("{}: {error}", found.display()));
     let mut fuzz = Command::new(built.join(TARGET).join("release").join(target));
     fuzz.arg(format!("-max_total_time={seconds}"))
         .arg(format!("-rss_limit_mb={MEMORY_MIB}"))
@@ -77,7 +67,6 @@ fn run_target(root: &Path, folder: &Path, target: &str, seconds: u32) -> Result<
         .arg(format!("-artifact_prefix={}/", found.display()))
         .arg(&found)
         .arg(folder.join("corpus").join(target));
-    step::run(&format!("fuzzing {target}"), &mut fuzz)?;
+    progress::run(&format!("fuzzing {target}"), &mut fuzz);
     println!("   fuzz target {target}: {seconds} s, nothing found");
-    Ok(())
 }

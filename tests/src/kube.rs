@@ -17,6 +17,6 @@ pub mod packages;
 pub mod pods;
 pub mod product;
 pub mod programs;
-mod progress;
+pub(crate) mod progress;
 pub mod service;
 pub mod whole;

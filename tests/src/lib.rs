@@ -9,10 +9,12 @@
 //! with the command and its output.
 
 mod address;
+pub mod bench;
 pub mod capture;
 pub mod clock;
 mod daemon;
 pub mod fault;
+pub mod fuzz;
 mod host;
 pub mod image;
 pub mod kube;
@@ -25,6 +27,7 @@ pub mod run;
 pub mod serve;
 mod solicit;
 mod spawner;
+pub mod story;
 mod topology;
 mod vantage;
 pub mod wait;

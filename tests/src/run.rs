@@ -1,5 +1,6 @@
 //! Runs programs and insists: a step that fails says the command and all it printed.
 
+use std::ffi::OsStr;
 use std::fmt;
 use std::io::Write;
 use std::process::{Command, Output, Stdio};
@@ -25,7 +26,11 @@ impl std::error::Error for Failed {}
 #[must_use]
 pub fn line(command: &Command) -> String {
     let words = std::iter::once(command.get_program()).chain(command.get_args());
-    let words: Vec<_> = words.map(|word| word.to_string_lossy()).collect();
+    let quoted = |word: &OsStr| {
+        let word = word.to_string_lossy();
+        if word.contains(char::is_whitespace) { format!("'{word}'") } else { word.into_owned() }
+    };
+    let words: Vec<_> = words.map(quoted).collect();
     words.join(" ")
 }
 

@@ -104,9 +104,13 @@ fn neighbors(config: &Config) -> String {
 }
 
 pub(super) fn ask(host: &Host, question: &str) -> Result<String, Failed> {
+    run::attempt(&mut asking(host, question))
+}
+
+pub(super) fn asking(host: &Host, question: &str) -> Command {
     let mut birdc = host.namespace().command("birdc");
-    birdc.arg("-s").arg(socket(host));
-    run::attempt(birdc.args(question.split_whitespace()))
+    birdc.arg("-s").arg(socket(host)).args(question.split_whitespace());
+    birdc
 }
 
 pub(super) fn routes(host: &Host, family: Family) -> Table {

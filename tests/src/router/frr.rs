@@ -147,9 +147,13 @@ fn word(family: Family) -> &'static str {
 }
 
 pub(super) fn ask(host: &Host, question: &str) -> Result<String, Failed> {
+    run::attempt(&mut asking(host, question))
+}
+
+pub(super) fn asking(host: &Host, question: &str) -> Command {
     let mut vtysh = host.namespace().command("vtysh");
-    vtysh.arg("--vty_socket").arg(sockets_of(host));
-    run::attempt(vtysh.args(["-c", question]))
+    vtysh.arg("--vty_socket").arg(sockets_of(host)).args(["-c", question]);
+    vtysh
 }
 
 fn ask_json(host: &Host, question: &str) -> Value {

@@ -158,6 +158,15 @@ impl Router {
         }
     }
 
+    /// The command line that asks the same by hand.
+    #[must_use]
+    pub fn by_hand(&self, question: &str) -> String {
+        crate::run::line(&match self.kind {
+            Kind::Frr => frr::asking(&self.host, question),
+            Kind::Bird => bird::asking(&self.host, question),
+        })
+    }
+
     /// The routes in the kernel that the router learned by BGP: where packets really go.
     #[must_use]
     #[track_caller]
