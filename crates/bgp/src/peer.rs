@@ -1,9 +1,13 @@
+mod conns;
+mod retry;
+
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use ipnetwork::IpNetwork;
 use timers::Timers;
 
+use self::conns::Conns;
 use crate::agreement::{Identity, Offer, collision_loser};
 use crate::config::{LocalEnd, PeerConfig, Role, Route, Shutdown};
 use crate::conn::{Conn, Event, Failure, Phase};
@@ -36,35 +40,6 @@ pub enum Admission {
     Refused(Vec<u8>),
 }
 
-/// At most one connection of each kind.
-#[derive(Debug, Default)]
-struct Conns {
-    dialed: Option<Conn>,
-    accepted: Option<Conn>,
-}
-
-impl Conns {
-    const fn slot(&mut self, role: Role) -> &mut Option<Conn> {
-        match role {
-            Role::Dialed => &mut self.dialed,
-            Role::Accepted => &mut self.accepted,
-        }
-    }
-
-    const fn get_mut(&mut self, role: Role) -> Option<&mut Conn> {
-        self.slot(role).as_mut()
-    }
-
-    fn iter(&self) -> impl Iterator<Item = (Role, &Conn)> {
-        let dialed = self.dialed.iter().map(|conn| (Role::Dialed, conn));
-        dialed.chain(self.accepted.iter().map(|conn| (Role::Accepted, conn)))
-    }
-
-    fn established(&self) -> Option<(Role, &Conn)> {
-        self.iter().find(|(_, conn)| matches!(conn.phase(), Phase::Established(_)))
-    }
-}
-
 /// Where the way to a connection of our own stands; the rest of the six states belongs to connections.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Dialing {
@@ -85,14 +60,6 @@ enum Timer {
     Stable,
 }
 
-/// The rest after a failed session: bounds how often a peer that reconnects at once can make us fail.
-const IDLE_HOLD_TIME: Duration = Duration::from_secs(1);
-/// The first wait after a failure; each further one is twice as long.
-const FIRST_RETRY_TIME: Duration = Duration::from_secs(1);
-/// The longest wait, whatever is configured.
-const LONGEST_RETRY_TIME: Duration = Duration::from_secs(65535);
-/// How long TCP may take; longer, and its own retransmissions are too rare to notice a router that comes back.
-const DIAL_PATIENCE: Duration = Duration::from_secs(10);
 /// A session that has lasted this long makes earlier failures forgotten.
 const STABLE_TIME: Duration = Duration::from_secs(30);
 /// Nodes that start together do not dial together.
@@ -424,8 +391,8 @@ impl Peer {
         if self.dialing == Dialing::Connect {
             self.outputs.push_back(Output::Close(Role::Dialed));
             self.dialing = Dialing::Active;
-            self.timers.disarm(&Timer::ConnectRetry);
         }
+        self.timers.disarm(&Timer::ConnectRetry);
         self.timers.arm(Timer::Stable, self.now + STABLE_TIME);
         self.counters.established = self.counters.established.saturating_add(1);
         let Some(conn) = self.conns.get_mut(role) else { return };
@@ -457,92 +424,6 @@ impl Peer {
             _ => Offer::Full,
         };
         self.retry(&conn, failure);
-    }
-
-    fn retry(&mut self, conn: &Conn, failure: &Failure) {
-        match self.conns.iter().map(|(_, other)| other.agreed().is_some()).max() {
-            // The other connection carries the peer on, or at least may.
-            Some(true) => {}
-            Some(false) => self.keep_dialing(),
-            None => {
-                self.note(failure.to_string());
-                self.failures = self.failures.saturating_add(1);
-                match (self.dialing, failure, conn.phase()) {
-                    (Dialing::Stopped | Dialing::Connect, _, _) => {}
-                    (_, failure, _) if failure.is_collision() => self.step_aside(),
-                    (_, Failure::Closed(_), Phase::OpenSent) => self.wait(),
-                    _ => self.rest(),
-                }
-            }
-        }
-    }
-
-    /// A connection whose OPEN has not come may never get one: it is no reason not to dial.
-    fn keep_dialing(&mut self) {
-        let waiting = self.timers.deadline(&Timer::ConnectRetry).is_some();
-        if self.conns.dialed.is_none() && !waiting && self.dialing == Dialing::Active {
-            self.wait();
-        }
-    }
-}
-
-/// The way to the next connection.
-impl Peer {
-    fn handle_timer(&mut self, timer: Timer) {
-        match timer {
-            Timer::Stable => self.failures = 0,
-            Timer::ConnectRetry => self.dial(),
-            Timer::IdleHold => match self.backoff().checked_sub(IDLE_HOLD_TIME) {
-                None | Some(Duration::ZERO) => self.dial(),
-                Some(rest) => self.wait_for(rest),
-            },
-        }
-    }
-
-    fn dial(&mut self) {
-        if self.dialing == Dialing::Connect {
-            self.note("dialing failed: no answer".to_owned());
-            self.outputs.push_back(Output::Close(Role::Dialed));
-        }
-        self.dialing = Dialing::Connect;
-        let patience = DIAL_PATIENCE.min(self.config.connect_retry_time).max(FIRST_RETRY_TIME);
-        self.arm(Timer::ConnectRetry, patience);
-        self.counters.dials = self.counters.dials.saturating_add(1);
-        self.outputs.push_back(Output::Dial);
-    }
-
-    fn rest(&mut self) {
-        self.dialing = Dialing::Idle;
-        self.timers.disarm(&Timer::ConnectRetry);
-        self.arm(Timer::IdleHold, IDLE_HOLD_TIME);
-    }
-
-    fn wait(&mut self) {
-        self.wait_for(self.backoff());
-    }
-
-    /// Each side has closed the connection that the other had kept: that both dial at once again is the one
-    /// thing to avoid.
-    fn step_aside(&mut self) {
-        self.dialing = Dialing::Active;
-        let wait = self.jitter.within(self.backoff());
-        self.timers.arm(Timer::ConnectRetry, self.now + wait);
-    }
-
-    fn wait_for(&mut self, span: Duration) {
-        self.dialing = Dialing::Active;
-        self.arm(Timer::ConnectRetry, span);
-    }
-
-    fn arm(&mut self, timer: Timer, span: Duration) {
-        self.timers.arm(timer, self.now + self.jitter.shorten(span));
-    }
-
-    /// One second after the first failure, twice that after each further one, at most what is configured.
-    fn backoff(&self) -> Duration {
-        let doublings = self.failures.saturating_sub(1).min(16);
-        let longest = self.config.connect_retry_time.min(LONGEST_RETRY_TIME);
-        (FIRST_RETRY_TIME * 2u32.pow(doublings)).min(longest)
     }
 
     fn note(&mut self, text: String) {

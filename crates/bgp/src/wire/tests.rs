@@ -36,7 +36,10 @@ fn with_attributes(attributes: &[u8]) -> Vec<u8> {
 const ORIGIN_AND_NEXT_HOP: [u8; 11] = [0x40, 1, 1, 0, 0x40, 3, 4, 10, 0, 0, 1];
 const PATH: [u8; 9] = [0x40, 2, 6, 2, 1, 0, 0, 0xfd, 0xe9];
 
-fn verdict(attribute: &[u8], dialect: &Dialect) -> Result<(Option<Flaw>, usize), ErrorCode> {
+/// The flaw, if any, and how many attributes are discarded; or why the session is reset.
+type Judged = Result<(Option<Flaw>, usize), ErrorCode>;
+
+fn verdict(attribute: &[u8], dialect: &Dialect) -> Judged {
     let message = with_attributes(&[&ORIGIN_AND_NEXT_HOP[..], &PATH[..], attribute].concat());
     match Update::parse(whole(&message).body, dialect) {
         Ok(update) => Ok((update.treat_as_withdraw, update.discarded)),
@@ -110,7 +113,7 @@ fn malformed_attributes_cost_no_more_than_rfc_7606_says() {
     use Flaw::Malformed;
     let withdraw = |kind| Ok((Some(Malformed(kind)), 0));
     let (sound, discard) = (Ok((None, 0)), Ok((None, 1)));
-    let cases: &[(&[u8], Result<(Option<Flaw>, usize), ErrorCode>)] = &[
+    let cases: &[(&[u8], Judged)] = &[
         (&[0x80, 4, 4, 0, 0, 0, 1], sound),
         (&[0x80, 4, 3, 0, 0, 1], withdraw(4)),
         (&[0x40, 4, 4, 0, 0, 0, 1], withdraw(4)),

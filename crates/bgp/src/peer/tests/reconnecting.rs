@@ -1,3 +1,4 @@
+use super::retry::LONGEST_RETRY_TIME;
 use super::*;
 
 fn refuse_dials(rig: &mut Rig, count: usize) -> Vec<Duration> {
@@ -139,6 +140,17 @@ fn a_dial_that_is_still_out_is_called_off_when_a_session_is_up() {
     assert_eq!(rig.hear(Role::Accepted, &keepalive()), "close =Established");
     rig.peer.handle_dialed(rig.now, END);
     assert_eq!(rig.said(), "close");
+}
+
+#[test]
+fn a_dial_that_fails_beside_a_session_is_not_repeated() {
+    let mut rig = Rig::new(config(90));
+    rig.dial();
+    rig.accept();
+    rig.peer.handle_dial_failed(rig.now, "connection refused");
+    assert_eq!(rig.hear(Role::Accepted, &keepalive()), "=Established");
+    let said = rig.advance(seconds(60.0));
+    assert_eq!((said.as_str(), rig.peer.status().counters.dials), ("keepalive", 1));
 }
 
 #[test]
