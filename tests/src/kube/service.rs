@@ -139,7 +139,7 @@ fn merge(target: &mut Value, changes: &Value) {
     }
 }
 
-fn addresses(object: &Object) -> Vec<IpAddr> {
+pub(crate) fn addresses(object: &Object) -> Vec<IpAddr> {
     let status = object.status.clone().unwrap_or_default();
     let ingress = status.load_balancer.and_then(|balancer| balancer.ingress).unwrap_or_default();
     let texts = ingress.into_iter().filter_map(|ingress| ingress.ip);

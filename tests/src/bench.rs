@@ -1,0 +1,123 @@
+//! What `make bench` measures: latency, memory, sizes and gaps, each in a light lab of its own.
+//!
+//! Samples are taken one by one. They are printed as tables and kept raw, beside what is known of the machine, as
+//! JSON under `target/bench/`. Nothing is asserted on a time: a slow machine gives a slow table, not an error.
+
+mod allocate;
+mod announce;
+mod failover;
+mod histogram;
+mod machine;
+mod peer;
+mod report;
+mod series;
+mod size;
+mod watch;
+
+use std::time::{Duration, Instant};
+
+use clap::ValueEnum;
+
+use self::machine::Machine;
+use crate::clock;
+use crate::kube::light::Lab;
+
+/// What can be measured by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Group {
+    /// Status written → announced on the segment and to a BGP peer
+    Announce,
+    /// Service created → address in its status
+    Allocate,
+    /// Memory, programs, image
+    Size,
+    /// The gap that a client sees when a node is cut
+    Failover,
+}
+
+/// How many samples are taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// Minutes.
+    Short,
+    /// Hours.
+    Full,
+}
+
+impl Form {
+    fn of<T>(self, short: T, full: T) -> T {
+        match self {
+            Self::Short => short,
+            Self::Full => full,
+        }
+    }
+}
+
+/// Measures these groups, or all when none is named; prints tables and writes files.
+#[track_caller]
+pub fn run(only: &[Group], form: Form) {
+    let groups = Group::value_variants().iter().filter(|group| only.is_empty() || only.contains(group));
+    let files: Vec<_> = groups.map(|group| measure(*group, form)).collect();
+    println!();
+    for file in files {
+        println!("raw samples: {}", file.display());
+    }
+}
+
+#[track_caller]
+fn measure(group: Group, form: Form) -> std::path::PathBuf {
+    let start = clock::now();
+    let machine = Machine::look();
+    let report = match group {
+        Group::Announce => announce::measure(form),
+        Group::Allocate => allocate::measure(form),
+        Group::Size => size::measure(form),
+        Group::Failover => failover::measure(form),
+    };
+    let file = report.write(&machine, form);
+    println!("\n{report}  took {} s; {machine}", start.elapsed().as_secs());
+    file
+}
+
+/// Says how far a measurement is, and ends it when its time is up.
+struct Progress {
+    what: &'static str,
+    wanted: usize,
+    deadline: Instant,
+    said: Instant,
+}
+
+impl Progress {
+    const REPORT: Duration = Duration::from_secs(5);
+
+    fn new(what: &'static str, wanted: usize, limit: Duration) -> Self {
+        let now = clock::now();
+        eprintln!("  {what}: {wanted} samples, at most {} s", limit.as_secs());
+        Self { what, wanted, deadline: now + limit, said: now }
+    }
+
+    /// The numbers of the samples to take.
+    fn samples(mut self) -> impl Iterator<Item = usize> {
+        (0..self.wanted).take_while(move |taken| {
+            let now = clock::now();
+            if now >= self.said + Self::REPORT {
+                self.said = now;
+                eprintln!("  … {}: {taken} of {}", self.what, self.wanted);
+            }
+            now < self.deadline
+        })
+    }
+}
+
+/// Applies objects of `config/samples`: those of these files, or all when none is named.
+#[track_caller]
+fn apply_samples(lab: &Lab, files: &[&str]) {
+    let folder = crate::kube::light::config().join("samples");
+    let mut words = vec!["apply".to_owned(), "--server-side".to_owned()];
+    if files.is_empty() {
+        words.extend(["-k".to_owned(), folder.display().to_string()]);
+    }
+    words.extend(files.iter().flat_map(|file| ["-f".to_owned(), folder.join(file).display().to_string()]));
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    lab.kubectl(&words);
+}

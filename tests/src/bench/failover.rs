@@ -1,0 +1,151 @@
+//! The longest gap that a client sees when a node is silently cut from the segment and from the API server.
+//!
+//! Traffic is `Local`, so that a pod behind the cut node takes no part in what is left.
+
+use std::net::{IpAddr, SocketAddr};
+use std::thread;
+use std::time::Duration;
+
+use serde_json::json;
+
+use super::report::Report;
+use super::series::Series;
+use super::{Form, Progress, apply_samples};
+use crate::kube::light::Lab;
+use crate::meter;
+use crate::router::{Config, Router};
+use crate::{Family, Host, Mac, fault, wait};
+
+const SHORT: Duration = Duration::from_secs(120);
+const FULL: Duration = Duration::from_secs(3600);
+const SOON: Duration = Duration::from_secs(30);
+/// Of undisturbed traffic, before a fault and after its end is seen.
+const CALM: Duration = Duration::from_millis(500);
+/// From one spread of flows over three next hops, some go to the node that is cut.
+const FLOWS: usize = 12;
+const CUT: usize = 2;
+
+#[track_caller]
+pub(super) fn measure(form: Form) -> Report {
+    eprintln!("failover: raising a lab with the product and both routers");
+    let lab = Lab::up("bench: failover");
+    lab.frr().start(&Config::default());
+    lab.bird().start(&Config::default());
+    apply_samples(&lab, &[]);
+    let local = |pool: &str| {
+        json!({ "metadata": { "annotations": { "ferritelb.io/address-pool": pool } },
+                "spec": { "externalTrafficPolicy": "Local" } })
+    };
+    let near = lab.expose_with("near", &[1, 2, 3], &local("segment")).wait_address_of(Family::V4);
+    let far = lab.expose_with("far", &[1, 2, 3], &local("routed")).wait_address_of(Family::V4);
+    let count = form.of(2, 20);
+    let mut segment = Series::milliseconds("L2: longest gap of one flow, NotReady written at once");
+    for _ in Progress::new("L2, a node cut", count, form.of(SHORT, FULL)).samples() {
+        segment.samples.push(segment_gap(&lab, near));
+    }
+    let mut routed = [lab.bird(), lab.frr()].map(|router| {
+        let what = format!("BGP: longest gap of {FLOWS} flows through {}, hold 3 s", router.name());
+        Series::milliseconds(what)
+    });
+    for _ in Progress::new("BGP, a node cut", count, form.of(SHORT, FULL)).samples() {
+        for (series, gap) in routed.iter_mut().zip(routed_gaps(&lab, far)) {
+            series.samples.push(gap);
+        }
+    }
+    let series = [segment].into_iter().chain(routed).collect();
+    let mut report = Report::new("failover", "A node is cut: the client's longest gap", series);
+    report.notes.push(
+        "The election on the segment waits for the API server to call the node NotReady. The harness writes that \
+         as soon as the cut is in force; in a cluster it takes the node-monitor grace period, 40 to 50 s, more."
+            .to_owned(),
+    );
+    report
+}
+
+#[track_caller]
+fn segment_gap(lab: &Lab, vip: IpAddr) -> f64 {
+    let owner = owner(lab, vip);
+    let probe = lab.client().probe(SocketAddr::new(vip, 80));
+    thread::sleep(CALM);
+    let cut = cut(lab.node(owner));
+    lab.node_not_ready(owner);
+    let heir = wait::eventually("another node answers", SOON, || heir(lab, vip, lab.node(owner).mac()));
+    thread::sleep(CALM);
+    let continuity = probe.stop();
+    let answered = continuity.last_owners().values().any(|name| name.ends_with(&format!("n{heir}")));
+    assert!(answered, "node {heir} serves: {continuity}");
+    for fault in cut {
+        fault.heal();
+    }
+    lab.node_ready(owner);
+    wait::eventually("the ranking decides again", SOON, || match self::owner(lab, vip) {
+        same if same == owner => Ok(()),
+        other => Err(format!("node {other}")),
+    });
+    milliseconds(continuity.longest_gap)
+}
+
+/// Of BIRD and FRR, measured in one cut.
+#[track_caller]
+fn routed_gaps(lab: &Lab, vip: IpAddr) -> [f64; 2] {
+    let routers = [lab.bird(), lab.frr()];
+    let all: Vec<&Host> = lab.nodes().iter().collect();
+    let rest: Vec<&Host> = all.iter().copied().filter(|node| node.name() != lab.node(CUT).name()).collect();
+    wait_routes(routers, vip, &all);
+    let target = SocketAddr::new(vip, 80);
+    let probes = routers.map(|router| meter::probe(&lab.ext().via(router), target, meter::SPACING, FLOWS));
+    thread::sleep(CALM);
+    let cut = cut(lab.node(CUT));
+    wait_routes(routers, vip, &rest);
+    thread::sleep(CALM);
+    let gaps = probes.map(|probe| milliseconds(probe.stop().longest_gap));
+    for fault in cut {
+        fault.heal();
+    }
+    wait_routes(routers, vip, &all);
+    gaps
+}
+
+#[track_caller]
+fn wait_routes(routers: [&Router; 2], vip: IpAddr, hosts: &[&Host]) {
+    for router in routers {
+        router.wait_vip(vip, hosts, SOON);
+    }
+}
+
+/// Nothing passes between the node and the rest of the world.
+#[track_caller]
+fn cut(node: &Host) -> [fault::Fault; 2] {
+    [node.cut(), node.cut_management()]
+}
+
+/// The node that alone answers for the address.
+#[track_caller]
+fn owner(lab: &Lab, vip: IpAddr) -> usize {
+    wait::eventually("one node answers", SOON, || {
+        let answers = answers(lab, vip);
+        match (answers.len(), answers.first()) {
+            (1, Some(number)) => Ok(*number),
+            _ => Err(format!("{answers:?}")),
+        }
+    })
+}
+
+/// A node other than the one with that address.
+fn heir(lab: &Lab, vip: IpAddr, former: Mac) -> Result<usize, String> {
+    let answers = answers(lab, vip);
+    let found = answers.iter().find(|number| lab.node(**number).mac() != former);
+    found.copied().ok_or_else(|| format!("{answers:?}"))
+}
+
+fn answers(lab: &Lab, vip: IpAddr) -> Vec<usize> {
+    let macs = match vip {
+        IpAddr::V4(vip) => lab.client().arp(vip),
+        IpAddr::V6(vip) => lab.client().ndp(vip),
+    };
+    (1..=lab.nodes().len()).filter(|number| macs.contains(&lab.node(*number).mac())).collect()
+}
+
+fn milliseconds(gap: Duration) -> f64 {
+    gap.as_secs_f64() * 1e3
+}
