@@ -92,7 +92,7 @@ fn nothing_is_left_of_a_lab() {
     let lab = Lab::without_product("kube: cleaning");
     let (name, folder) = (lab.name().to_owned(), lab.dir().to_path_buf());
     lab.run("web", &[1]);
-    let inside = |words: &str| run::run(&mut Command::new("sh").args(["-c", words])).contains(&name);
+    let inside = |words: &str| run::run(Command::new("sh").args(["-c", words])).contains(&name);
     let commands = "cat /proc/[0-9]*/cmdline | tr '\\0' ' '";
     assert!(inside(commands) && inside("ip netns list"));
     drop(lab);

@@ -33,7 +33,10 @@ pub(crate) fn prepare(topology: &Topology, plane: &ControlPlane, host: &Host, nu
     let kubeconfig = plane.kubeconfig(topology, &paper, Identity::Certificate(&paper));
     let proxy = plane.kubeconfig(topology, "proxy", Identity::Certificate("kube-proxy"));
     let services = vec![
-        service(&programs.path("containerd"), &[format!("--config={}", disk.join("containerd.toml").display())]),
+        service(
+            &programs.path("containerd"),
+            &[format!("--config={}", disk.join("containerd.toml").display())],
+        ),
         service(&programs.path("kubelet"), &kubelet_arguments(host, &kubeconfig)),
         service(&plane.programs().path("kube-proxy"), &proxy_arguments(host, &proxy)),
     ];

@@ -5,13 +5,17 @@ use std::fs::{self, File};
 use std::io;
 use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
+use std::thread;
+use std::time::Duration;
 
-use nix::errno::Errno;
 use nix::mount::{MsFlags, mount};
 use nix::sys::wait::waitpid;
 use nix::unistd::Pid;
 use serde::{Deserialize, Serialize};
+
+/// How soon a program that ended is started again.
+const RESTART: Duration = Duration::from_millis(100);
 
 /// What a node is made of.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -36,9 +40,29 @@ pub(crate) struct Service {
 /// The command that starts a node as `file` describes it, to be run in the node's network namespace.
 pub(crate) fn command(lab_program: &Path, file: &Path) -> Command {
     let mut command = Command::new("unshare");
-    command.args(["--mount", "--propagation=private", "--pid", "--fork", "--kill-child", "--mount-proc", "--"]);
+    command.args([
+        "--mount",
+        "--propagation=private",
+        "--pid",
+        "--fork",
+        "--kill-child",
+        "--mount-proc",
+        "--",
+    ]);
     command.arg(lab_program).arg("machine").arg(file);
     command
+}
+
+/// The first process of the node that [`command`] started, as the machine outside numbers it.
+pub(crate) fn first_process(started: Pid) -> Option<Pid> {
+    let children = fs::read_to_string(format!("/proc/{started}/task/{started}/children")).ok()?;
+    children.split_whitespace().next()?.parse().ok().map(Pid::from_raw)
+}
+
+/// Whether a process is gone, or waits to be reaped.
+pub(crate) fn has_ended(process: Pid) -> bool {
+    let status = fs::read_to_string(format!("/proc/{process}/status")).unwrap_or_default();
+    !status.lines().any(|line| line.starts_with("State:") && !line.contains('Z'))
 }
 
 /// Is the node, until it is killed.
@@ -50,9 +74,8 @@ pub fn run(file: &Path) {
     let text = fs::read(file).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
     let machine: Machine = serde_json::from_slice(&text).expect("the harness wrote it");
     machine.mount().expect("the node's file systems are mounted");
-    let running = machine.services.iter().map(|service| machine.start(service));
-    let names: Vec<(Pid, String)> = running.collect();
-    reap(&names);
+    let running = machine.services.iter().map(|service| (machine.start(service), service));
+    machine.look_after(running.collect());
 }
 
 impl Machine {
@@ -77,35 +100,33 @@ impl Machine {
         Ok(folder)
     }
 
-    fn start(&self, service: &Service) -> (Pid, String) {
+    fn start(&self, service: &Service) -> Child {
         let log = self.disk.join(format!("{}.log", service.name));
-        let log = File::options().create(true).append(true).open(log).expect("the node's disk can be written");
+        let log =
+            File::options().create(true).append(true).open(log).expect("the node's disk can be written");
         let (program, arguments) = service.words.split_first().expect("a command has a first word");
-        let child = Command::new(program)
+        Command::new(program)
             .args(arguments)
             .env("PATH", &self.path)
             .stdin(Stdio::null())
             .stdout(log.try_clone().expect("a file is shared"))
             .stderr(log)
             .spawn()
-            .unwrap_or_else(|error| panic!("{program}: {error}"));
-        (Pid::from_raw(child.id().cast_signed()), service.name.clone())
+            .unwrap_or_else(|error| panic!("{program}: {error}"))
     }
-}
 
-/// The first process takes in orphans, the shims of containers among them.
-fn reap(names: &[(Pid, String)]) {
-    loop {
-        match waitpid(None, None) {
-            Ok(ended) => {
-                let service = names.iter().find(|(pid, _)| Some(*pid) == ended.pid());
-                if let Some((_, name)) = service {
-                    eprintln!("{name} ended: {ended:?}");
-                }
+    /// Starts again what ends (a kubelet that finds no containerd yet gives up), and takes in orphans, as the
+    /// first process must: the shims of containers are such.
+    fn look_after(&self, mut running: Vec<(Child, &Service)>) {
+        loop {
+            let ended = waitpid(None, None).ok().and_then(|status| Some((status.pid()?, status)));
+            let Some((ended, status)) = ended else { continue };
+            let of = |child: &Child| Pid::from_raw(child.id().cast_signed()) == ended;
+            if let Some((child, service)) = running.iter_mut().find(|(child, _)| of(child)) {
+                eprintln!("{} ended: {status:?}", service.name);
+                thread::sleep(RESTART);
+                *child = self.start(service);
             }
-            Err(Errno::EINTR) => (),
-            // Nothing runs any more; the node stays powered until it is killed.
-            Err(_) => std::thread::park(),
         }
     }
 }

@@ -18,12 +18,14 @@ use super::machine;
 use super::product;
 use super::programs::{Group, Programs};
 use super::service::{self, Service};
+use crate::daemon::Lifetime;
 use crate::fault::Fault;
 use crate::image::{self, Image};
 use crate::reaper::lab_program;
 use crate::{Daemon, Host, Topology, run, wait};
 
 const POWERED_WITHIN: Duration = Duration::from_secs(30);
+const GONE_WITHIN: Duration = Duration::from_secs(5);
 const READY_WITHIN: Duration = Duration::from_secs(120);
 /// Where runc keeps the groups of the containers, below each controller.
 const GROUPS: &str = "/sys/fs/cgroup";
@@ -37,20 +39,42 @@ pub struct Whole {
 }
 
 /// One machine: on or off.
-#[derive(Default)]
 struct Node {
+    lifetime: Lifetime,
     power: Mutex<Option<Daemon>>,
     /// What keeps a machine that is off from being heard.
     silence: Mutex<Vec<Fault>>,
 }
 
 impl Node {
+    fn new(host: &Host) -> Self {
+        Self { lifetime: host.lifetime(), power: Mutex::default(), silence: Mutex::default() }
+    }
+
+    /// Kills the machine, and returns when the kernel has ended all that ran on it.
+    fn kill(&self) {
+        let Some(machine) = self.power().take() else { return };
+        let first = machine::first_process(machine.pid());
+        machine.kill();
+        // The first process of a PID namespace ends after all others.
+        let gone = || if first.is_none_or(machine::has_ended) { Ok(()) } else { Err(()) };
+        wait::attempt(GONE_WITHIN, gone).ok();
+    }
+
     fn power(&self) -> MutexGuard<'_, Option<Daemon>> {
         self.power.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn silence(&self) -> MutexGuard<'_, Vec<Fault>> {
         self.silence.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        if self.lifetime == Lifetime::Harness {
+            self.kill();
+        }
     }
 }
 
@@ -83,7 +107,7 @@ impl Whole {
         drop(EmptyGroups);
         let images = write_images(&topology.dir().join("images"));
         let plane = ControlPlane::up(&topology, Pods::Run);
-        let nodes = topology.nodes().iter().map(|_| Node::default()).collect();
+        let nodes = topology.nodes().iter().map(Node::new).collect();
         let cluster = Self { nodes, groups: EmptyGroups, plane, topology };
         cluster.route_from_control_plane();
         for number in cluster.numbers() {
@@ -163,9 +187,7 @@ impl Whole {
         let (node, host) = (self.machine(number), self.node(number));
         // Dead sockets of a dead machine send no goodbye.
         node.silence().extend([host.cut(), host.cut_management()]);
-        if let Some(machine) = node.power().take() {
-            machine.kill();
-        }
+        node.kill();
     }
 
     /// Power is back: the node starts with its disk as it was, and nothing else.
@@ -316,7 +338,8 @@ fn remove_empty(folder: &Path) {
 
 fn deployment(name: &str, replicas: usize) -> Value {
     let labels = json!({ "app": name });
-    let field = |variable, path| json!({ "name": variable, "valueFrom": { "fieldRef": { "fieldPath": path } } });
+    let field =
+        |variable, path| json!({ "name": variable, "valueFrom": { "fieldRef": { "fieldPath": path } } });
     let container = json!({
         "name": "server",
         "image": image::PODSRV,
