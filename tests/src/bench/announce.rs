@@ -51,8 +51,7 @@ pub(super) fn measure(form: Form) -> Report {
         bench.by_l2(number);
         bench.by_bgp(number);
     }
-    bench.segment = Segment::default();
-    bench.routed = Routed::default();
+    (bench.plane, bench.segment, bench.routed) = <(Plane, Segment, Routed)>::default();
     let before = own_shares(&lab);
     for number in Progress::new("announce", form.of(30, 1000), form.of(SHORT, FULL)).samples() {
         bench.by_l2(number);
@@ -89,9 +88,22 @@ fn own_shares(lab: &Lab) -> Vec<Histogram> {
     ["L2", "BGP"].map(read).into()
 }
 
-struct Segment {
+/// What takes its time without the product.
+struct Plane {
     answered: Series,
     watched: Series,
+}
+
+impl Default for Plane {
+    fn default() -> Self {
+        Self {
+            answered: Series::milliseconds("patch sent → answered (the API server alone)"),
+            watched: Series::milliseconds("patch sent → seen by the watch (the API server alone)"),
+        }
+    }
+}
+
+struct Segment {
     arp: Series,
     ndp: Series,
     after_watch: Series,
@@ -101,8 +113,6 @@ impl Default for Segment {
     fn default() -> Self {
         let series = |what: &str| Series::milliseconds(what);
         Self {
-            answered: series("patch sent → answered (the API server alone)"),
-            watched: series("patch sent → seen by the watch (the API server alone)"),
             arp: series("L2: patch sent → gratuitous ARP at the client").aim(END_TO_END),
             ndp: series("L2: patch sent → unsolicited NA at the client").aim(END_TO_END),
             after_watch: series("L2: seen by the watch → gratuitous ARP at the client"),
@@ -134,6 +144,7 @@ struct Bench<'a> {
     peer: &'a Peer,
     watch: Watch,
     capture: Capture,
+    plane: Plane,
     segment: Segment,
     routed: Routed,
 }
@@ -145,7 +156,8 @@ impl<'a> Bench<'a> {
         let capture = Capture::start(lab.client(), "eth0", |frame| {
             !frame.outgoing && (announces_v4(frame).is_some() || announces_v6(frame).is_some())
         });
-        Self { lab, peer, watch, capture, segment: Segment::default(), routed: Routed::default() }
+        let (plane, segment, routed) = <(Plane, Segment, Routed)>::default();
+        Self { lab, peer, watch, capture, plane, segment, routed }
     }
 
     /// Fresh addresses, so that nothing left of an earlier sample counts.
@@ -154,16 +166,13 @@ impl<'a> Bench<'a> {
         let host = u8::try_from(number % 50).expect("below 50");
         let v4 = Ipv4Addr::new(10, 77, 0, 200 + host);
         let v6 = Ipv6Addr::new(0xfd77, 0, 0, 0, 0, 0, 0, 0x200 + u16::from(host));
-        let sent = self.write("segment", &[v4.into(), v6.into()]);
-        self.segment.answered.between(sent, clock::wall());
-        let told = self.told("segment", v4.into());
+        let (sent, told) = self.publish("segment", &[v4.into(), v6.into()]);
         let arp = self
             .capture
             .wait_for("a gratuitous ARP", SOON, |frame| frame.at >= sent && announces_v4(frame) == Some(v4));
         let ndp = self.capture.wait_for("an unsolicited advertisement", SOON, |frame| {
             frame.at >= sent && announces_v6(frame) == Some(v6)
         });
-        self.segment.watched.between(sent, told);
         self.segment.arp.between(sent, arp.at);
         self.segment.ndp.between(sent, ndp.at);
         self.segment.after_watch.between(told, arp.at);
@@ -178,8 +187,7 @@ impl<'a> Bench<'a> {
         let v6 = Ipv6Addr::new(0x2001, 0xdb8, 0x51, 0, 0, 0, 0, host.into());
         let families = [IpAddr::from(v4), IpAddr::from(v6)];
         self.peer.forget();
-        let sent = self.write("routed", &families);
-        let told = self.told("routed", v4.into());
+        let (sent, told) = self.publish("routed", &families);
         let [v4, v6] = families.map(|vip| self.peer.wait_all(vip.into(), Word::Announced, SPEAKERS));
         self.routed.first.between(sent, v4[0]);
         self.routed.last.between(sent, v4[SPEAKERS - 1]);
@@ -204,14 +212,20 @@ impl<'a> Bench<'a> {
         sent
     }
 
+    /// [`Self::write`]; and when the watch told of it.
     #[track_caller]
-    fn told(&self, service: &str, address: IpAddr) -> Duration {
-        let what = format!("the watch tells of {address}");
-        self.watch.wait_for(&what, |told| told.name == service && told.addresses.contains(&address)).at
+    fn publish(&mut self, service: &str, addresses: &[IpAddr]) -> (Duration, Duration) {
+        let sent = self.write(service, addresses);
+        self.plane.answered.between(sent, clock::wall());
+        let what = format!("the watch tells of {addresses:?}");
+        let told = self.watch.wait_for(&what, |told| told.name == service && told.addresses == addresses);
+        self.plane.watched.between(sent, told.at);
+        (sent, told.at)
     }
 
     fn into_series(self) -> Vec<Series> {
-        let Segment { answered, watched, arp, ndp, after_watch: after_l2 } = self.segment;
+        let Plane { answered, watched } = self.plane;
+        let Segment { arp, ndp, after_watch: after_l2 } = self.segment;
         let Routed { first, last, last_v6, after_watch: after_bgp } = self.routed;
         vec![answered, watched, arp, ndp, first, last, last_v6, after_l2, after_bgp]
     }

@@ -40,8 +40,11 @@ pub(super) fn measure(form: Form) -> Report {
     let far = lab.expose_with("far", &[1, 2, 3], &local("routed")).wait_address_of(Family::V4);
     let count = form.of(2, 20);
     let mut segment = Series::milliseconds("L2: longest gap of one flow, NotReady written at once");
+    let mut written = Series::milliseconds("L2: of it, until NotReady was written (the harness)");
     for _ in Progress::new("L2, a node cut", count, form.of(SHORT, FULL)).samples() {
-        segment.samples.push(segment_gap(&lab, near));
+        let (gap, writing) = segment_gap(&lab, near);
+        segment.between(Duration::ZERO, gap);
+        written.between(Duration::ZERO, writing);
     }
     let mut routed = [lab.bird(), lab.frr()].map(|router| {
         let what = format!("BGP: longest gap of {FLOWS} flows through {}, hold 3 s", router.name());
@@ -49,10 +52,10 @@ pub(super) fn measure(form: Form) -> Report {
     });
     for _ in Progress::new("BGP, a node cut", count, form.of(SHORT, FULL)).samples() {
         for (series, gap) in routed.iter_mut().zip(routed_gaps(&lab, far)) {
-            series.samples.push(gap);
+            series.between(Duration::ZERO, gap);
         }
     }
-    let series = [segment].into_iter().chain(routed).collect();
+    let series = [segment, written].into_iter().chain(routed).collect();
     let mut report = Report::new("failover", "A node is cut: the client's longest gap", series);
     report.notes.push(
         "The election on the segment waits for the API server to call the node NotReady. The harness writes that \
@@ -62,13 +65,15 @@ pub(super) fn measure(form: Form) -> Report {
     report
 }
 
+/// The gap; and how long the cut had lasted when the API server had been told of it.
 #[track_caller]
-fn segment_gap(lab: &Lab, vip: IpAddr) -> f64 {
+fn segment_gap(lab: &Lab, vip: IpAddr) -> (Duration, Duration) {
     let owner = owner(lab, vip);
     let probe = lab.client().probe(SocketAddr::new(vip, 80));
     thread::sleep(CALM);
     let cut = cut(lab.node(owner));
     lab.node_not_ready(owner);
+    let writing = cut[1].began().elapsed();
     let heir = wait::eventually("another node answers", SOON, || heir(lab, vip, lab.node(owner).mac()));
     thread::sleep(CALM);
     let continuity = probe.stop();
@@ -82,12 +87,12 @@ fn segment_gap(lab: &Lab, vip: IpAddr) -> f64 {
         same if same == owner => Ok(()),
         other => Err(format!("node {other}")),
     });
-    milliseconds(continuity.longest_gap)
+    (continuity.longest_gap, writing)
 }
 
 /// Of BIRD and FRR, measured in one cut.
 #[track_caller]
-fn routed_gaps(lab: &Lab, vip: IpAddr) -> [f64; 2] {
+fn routed_gaps(lab: &Lab, vip: IpAddr) -> [Duration; 2] {
     let routers = [lab.bird(), lab.frr()];
     let all: Vec<&Host> = lab.nodes().iter().collect();
     let rest: Vec<&Host> = all.iter().copied().filter(|node| node.name() != lab.node(CUT).name()).collect();
@@ -98,7 +103,7 @@ fn routed_gaps(lab: &Lab, vip: IpAddr) -> [f64; 2] {
     let cut = cut(lab.node(CUT));
     wait_routes(routers, vip, &rest);
     thread::sleep(CALM);
-    let gaps = probes.map(|probe| milliseconds(probe.stop().longest_gap));
+    let gaps = probes.map(|probe| probe.stop().longest_gap);
     for fault in cut {
         fault.heal();
     }
@@ -113,10 +118,10 @@ fn wait_routes(routers: [&Router; 2], vip: IpAddr, hosts: &[&Host]) {
     }
 }
 
-/// Nothing passes between the node and the rest of the world.
+/// Nothing passes between the node and the rest of the world; the segment goes last.
 #[track_caller]
 fn cut(node: &Host) -> [fault::Fault; 2] {
-    [node.cut(), node.cut_management()]
+    [node.cut_management(), node.cut()]
 }
 
 /// The node that alone answers for the address.
@@ -144,8 +149,4 @@ fn answers(lab: &Lab, vip: IpAddr) -> Vec<usize> {
         IpAddr::V6(vip) => lab.client().ndp(vip),
     };
     (1..=lab.nodes().len()).filter(|number| macs.contains(&lab.node(*number).mac())).collect()
-}
-
-fn milliseconds(gap: Duration) -> f64 {
-    gap.as_secs_f64() * 1e3
 }

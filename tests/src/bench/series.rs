@@ -29,7 +29,13 @@ impl Series {
 
     pub(super) fn mebibytes(what: impl Into<String>, sizes: impl IntoIterator<Item = u64>) -> Self {
         let mut series = Self::new(what, "MiB");
-        series.samples.extend(sizes.into_iter().map(mebibytes));
+        series.samples.extend(sizes.into_iter().map(|size| float(size) / f64::from(1 << 20)));
+        series
+    }
+
+    pub(super) fn megabytes(what: impl Into<String>, size: u64) -> Self {
+        let mut series = Self::new(what, "MB");
+        series.samples.push(float(size) / 1e6);
         series
     }
 
@@ -53,9 +59,9 @@ impl Series {
     }
 }
 
-fn mebibytes(bytes: u64) -> f64 {
-    // Sizes are far below 2^52.
-    bytes as f64 / f64::from(1 << 20)
+/// Exact: no size is near 2^52.
+fn float(bytes: u64) -> f64 {
+    bytes as f64
 }
 
 #[cfg(test)]
@@ -84,7 +90,8 @@ mod tests {
     }
 
     #[test]
-    fn sizes_are_in_mebibytes() {
+    fn memory_is_in_mebibytes_and_files_in_megabytes() {
         assert_eq!(Series::mebibytes("x", [3 << 20, 1 << 19]).samples, [3.0, 0.5]);
+        assert_eq!(Series::megabytes("x", 1_500_000).samples, [1.5]);
     }
 }

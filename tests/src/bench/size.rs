@@ -14,7 +14,7 @@ use crate::kube::product::programs;
 use crate::router::Config;
 
 const RESIDENT: &str = "< 25";
-const BINARY: &str = "< 15 MB";
+const BINARY: &str = "< 15";
 
 #[track_caller]
 pub(super) fn measure(form: Form) -> Report {
@@ -53,7 +53,7 @@ fn resident(lab: &Lab, when: &str, form: Form) -> [Series; 2] {
 
 #[track_caller]
 fn program(name: &str) -> Series {
-    Series::mebibytes(format!("{name}, static and stripped"), [length(&programs().join(name))]).aim(BINARY)
+    Series::megabytes(format!("{name}, static and stripped"), length(&programs().join(name))).aim(BINARY)
 }
 
 /// The image as it is imported; it is removed again.
@@ -64,7 +64,7 @@ fn packed() -> Series {
     image::ferritelb(&programs()).write(&file);
     let size = length(&file);
     fs::remove_file(&file).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
-    Series::mebibytes("image archive with both programs", [size])
+    Series::megabytes("image archive with both programs", size)
 }
 
 #[track_caller]
