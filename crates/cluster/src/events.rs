@@ -1,4 +1,5 @@
 use std::collections::{BTreeMap, VecDeque};
+use std::fmt::Display;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -8,7 +9,7 @@ use kube::runtime::events::{Event as Published, EventType, Recorder, Reporter};
 use kube::{Client, Resource};
 use tokio::sync::mpsc;
 use tokio::time::{sleep_until, timeout};
-use tracing::debug;
+use tracing::warn;
 
 use crate::Key;
 use crate::rate::Rate;
@@ -83,7 +84,7 @@ impl Events {
     ) -> (Self, impl Future<Output = ()> + Send + use<>) {
         let (queue, events) = mpsc::channel(QUEUE);
         let reporter = Reporter { controller: controller.into(), instance };
-        let publisher = run(Recorder::new(client, reporter), events);
+        let publisher = run(client, reporter, events);
         (Self { queue, dropped: Arc::default() }, publisher)
     }
 
@@ -100,9 +101,10 @@ impl Events {
     }
 }
 
-async fn run(recorder: Recorder, mut events: mpsc::Receiver<Event>) {
+async fn run(client: Client, reporter: Reporter, mut events: mpsc::Receiver<Event>) {
     let mut last = LastSaid::new(REMEMBERED);
     let mut rate = Rate::new(INTERVAL, BURST);
+    let mut losses = Losses::default();
     while let Some(event) = events.recv().await {
         if !last.is_news(&event) {
             continue;
@@ -110,22 +112,41 @@ async fn run(recorder: Recorder, mut events: mpsc::Receiver<Event>) {
         while !rate.take(now()) {
             sleep_until(rate.next(now()).into()).await;
         }
-        let Event { subject, severity, action, reason, note } = event;
-        let published = Published {
-            type_: match severity {
-                Severity::Normal => EventType::Normal,
-                Severity::Warning => EventType::Warning,
-            },
-            reason,
-            note: Some(note.chars().take(MAX_NOTE / 4).collect()),
-            action: action.into(),
-            secondary: None,
-        };
-        match timeout(ATTEMPT, recorder.publish(&published, &subject.0)).await {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => debug!(%error, reason = published.reason, "an event is lost"),
-            Err(_) => debug!(reason = published.reason, "an event is lost: no answer"),
+        match timeout(ATTEMPT, publish(&client, &reporter, event)).await {
+            Ok(Ok(())) => losses = Losses::default(),
+            Ok(Err(error)) => losses.count(&error),
+            Err(_) => losses.count(&"no answer"),
         }
+    }
+}
+
+async fn publish(client: &Client, reporter: &Reporter, event: Event) -> Result<(), kube::Error> {
+    let Event { subject, severity, action, reason, note } = event;
+    let published = Published {
+        type_: match severity {
+            Severity::Normal => EventType::Normal,
+            Severity::Warning => EventType::Warning,
+        },
+        reason,
+        note: Some(note.chars().take(MAX_NOTE / 4).collect()),
+        action: action.into(),
+        secondary: None,
+    };
+    // A recorder that remembers makes one series of all notes with the same reason, and shows only the first.
+    let forgetful = Recorder::new(client.clone(), reporter.clone());
+    forgetful.publish(&published, &subject.0).await
+}
+
+/// Events that did not get through, said once until one does.
+#[derive(Default)]
+struct Losses(u64);
+
+impl Losses {
+    fn count(&mut self, error: &dyn Display) {
+        if self.0 == 0 {
+            warn!(%error, "an event is lost, and so may be others from now on");
+        }
+        self.0 += 1;
     }
 }
 
