@@ -7,7 +7,7 @@ use clap::{Parser, Subcommand};
 use lab::bench::{self, Form};
 use lab::kube::product::programs;
 use lab::kube::programs::{Group, Programs};
-use lab::kube::{forward, machine, packages};
+use lab::kube::{forward, machine, packages, whole};
 use lab::{fuzz, image, story};
 
 #[derive(Parser)]
@@ -82,6 +82,7 @@ fn main() {
             for name in lab::take_down() {
                 println!("removed {name}");
             }
+            whole::remove_empty_groups();
         }
         Task::Demo => story::demo(),
         Task::Up => story::stand(),

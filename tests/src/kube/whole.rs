@@ -259,17 +259,33 @@ impl Whole {
     }
 }
 
-/// Containers that die with their machine leave empty control groups; dropped after the machines, it removes
-/// them. Only empty ones can be removed, so those of other labs stay.
+/// Removes the empty control groups that containers leave when they die with their machine. Groups with
+/// processes cannot be removed, so those of other clusters stay.
+pub fn remove_empty_groups() {
+    // A machine that was just killed may still be on its way out.
+    wait::attempt(GONE_WITHIN, || {
+        for folder in groups() {
+            remove_empty(&folder);
+        }
+        if groups().is_empty() { Ok(()) } else { Err(()) }
+    })
+    .ok();
+}
+
+/// Dropped after the machines.
 struct EmptyGroups;
 
 impl Drop for EmptyGroups {
     fn drop(&mut self) {
-        for controller in fs::read_dir(GROUPS).into_iter().flatten().flatten() {
-            remove_empty(&controller.path().join("k8s.io"));
-        }
-        remove_empty(&Path::new(GROUPS).join("k8s.io"));
+        groups().iter().for_each(|folder| remove_empty(folder));
     }
+}
+
+/// Of each controller (version 1), or of all (version 2).
+fn groups() -> Vec<PathBuf> {
+    let controllers = fs::read_dir(GROUPS).into_iter().flatten().flatten().map(|entry| entry.path());
+    let folders = controllers.chain([GROUPS.into()]).map(|controller| controller.join("k8s.io"));
+    folders.filter(|folder| folder.is_dir()).collect()
 }
 
 fn workspace() -> &'static Path {
