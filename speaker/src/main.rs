@@ -23,7 +23,10 @@ const THREADS: usize = 2;
 fn main() -> Result<(), Box<dyn Error + Send + Sync>> {
     let args = Args::parse();
     // The libraries are heard from when something is wrong.
-    let filter = EnvFilter::new(format!("warn,kube_client=off,kube_runtime=off,ferrite_speaker={0},cluster={0}", args.log_level));
+    let filter = EnvFilter::new(format!(
+        "warn,kube_client=off,kube_runtime=off,ferrite_speaker={0},cluster={0}",
+        args.log_level
+    ));
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     match args.log_format {
         LogFormat::Text => log.init(),
