@@ -1,4 +1,4 @@
-//! Keeps one [`port`](super::port) on each interface that has an address to answer for, and tells it which.
+//! Keeps one [`port`] on each interface that has an address to answer for, and tells it which.
 //!
 //! Interfaces come and go by netlink events; nothing is polled.
 
