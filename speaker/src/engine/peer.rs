@@ -99,8 +99,7 @@ pub(crate) async fn run(
     mut told: mpsc::Receiver<Told>,
     mut routes: latest::Receiver<IpNetwork, Wanted>,
 ) {
-    let mut core = bgp::Peer::new(start.settings.config.clone(), start.seed, clock::now());
-    core.complete(clock::now());
+    let core = bgp::Peer::new(start.settings.config.clone(), start.seed, clock::now());
     let mut shell = Shell {
         start,
         core,
@@ -109,6 +108,11 @@ pub(crate) async fn run(
         farewells: JoinSet::new(),
         unwritten: None,
     };
+    // The engine starts a peer only when the plan is made, and puts all of its routes in before.
+    if let Some(all) = routes.take().now_or_never() {
+        shell.want(all);
+    }
+    shell.core.complete(clock::now());
     shell.publish();
     loop {
         tokio::select! {
@@ -190,7 +194,8 @@ impl Shell {
     }
 
     fn transfer(&mut self, role: Role, ready: io::Result<()>) {
-        let done = ready.and_then(|()| self.write(role)).and_then(|()| self.read(role));
+        // What the peer said last comes before the failure to answer it.
+        let done = ready.and_then(|()| self.read(role)).and_then(|()| self.write(role));
         if let Err(error) = done {
             self.core.handle_closed(clock::now(), role, &error.to_string());
             self.wires.remove(&role);
