@@ -43,9 +43,8 @@ pub(super) fn measure(form: Form) -> Report {
         let (first, last) = bench.balanced(number);
         seen.between(Duration::ZERO, first);
         whole.between(Duration::ZERO, last);
-        own.between(first, last);
     }
-    Report::new("allocate", "Created → address in status", vec![bare, seen, whole, own])
+    Report::new("allocate", "Created → address in status", vec![bare, seen, whole])
 }
 
 struct Bench<'a> {
