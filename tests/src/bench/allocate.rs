@@ -31,8 +31,6 @@ pub(super) fn measure(form: Form) -> Report {
     let mut seen = Series::milliseconds("LoadBalancer: created → seen by the watch (the API server alone)");
     let mut whole =
         Series::milliseconds("LoadBalancer: created → addresses of both families seen by the watch");
-    let mut own =
-        Series::milliseconds("LoadBalancer: seen by the watch → addresses seen by it (our work, one write)");
     for number in 0..WARM_UP {
         bench.balanced(number);
         bench.bare(number);
