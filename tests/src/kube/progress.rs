@@ -1,4 +1,4 @@
-//! Runs a long command: a line every few seconds while it works, and its output when it fails.
+//! Runs a long command: a line now and then while it works, and its output when it fails.
 
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::{clock, run};
 
 /// How often a long step says that it is still at work.
-const REPORT: Duration = Duration::from_secs(10);
+const REPORT: Duration = Duration::from_secs(30);
 const POLL: Duration = Duration::from_millis(50);
 
 /// [`run::run`] for a step of minutes.
