@@ -44,7 +44,8 @@ fn wait_answer(lab: &Lab, vip: IpAddr) -> String {
     let mut said = String::new();
     for router in routers(lab) {
         let client = lab.ext().via(router);
-        said = wait::eventually(&format!("an answer through {}", router.name()), SOON, || client.http(vip, 80));
+        said =
+            wait::eventually(&format!("an answer through {}", router.name()), SOON, || client.http(vip, 80));
     }
     said
 }
@@ -130,7 +131,8 @@ fn a_port_that_another_daemon_has_is_a_condition_and_the_speaker_dials_only() {
     for address in web.wait_addresses(2) {
         wait_vip(&lab, address, &[1, 2, 3]);
     }
-    let listening = |node| speaker_status(&lab, node, r#"{.status.conditions[?(@.type=="BGPListening")].reason}"#);
+    let listening =
+        |node| speaker_status(&lab, node, r#"{.status.conditions[?(@.type=="BGPListening")].reason}"#);
     wait::eventually("the condition names the port", SOON, || match listening(1).as_str() {
         "PortInUse" => Ok(()),
         other => Err(other.to_owned()),
@@ -171,9 +173,30 @@ fn edits_that_are_not_about_a_session_reset_none() {
     let before = established(lab.frr());
     lab.kubectl(&["label", "node", lab.node(1).name(), "rack=a"]);
     lab.kubectl(&["label", "bgppeer", "frr-v4", "site=one"]);
-    lab.kubectl(&["patch", "bgppeer", "bird-v4", "--type=merge", "-p", r#"{"spec":{"holdTime":"9s","keepaliveTime":"3s"}}"#]);
-    lab.kubectl(&["patch", "bgpadvertisement", "routed", "--type=merge", "-p", r#"{"spec":{"localPref":200}}"#]);
-    lab.kubectl(&["patch", "ipaddresspool", "routed", "--type=merge", "-p", r#"{"spec":{"avoidBuggyIPs":true}}"#]);
+    lab.kubectl(&[
+        "patch",
+        "bgppeer",
+        "bird-v4",
+        "--type=merge",
+        "-p",
+        r#"{"spec":{"holdTime":"9s","keepaliveTime":"3s"}}"#,
+    ]);
+    lab.kubectl(&[
+        "patch",
+        "bgpadvertisement",
+        "routed",
+        "--type=merge",
+        "-p",
+        r#"{"spec":{"localPref":200}}"#,
+    ]);
+    lab.kubectl(&[
+        "patch",
+        "ipaddresspool",
+        "routed",
+        "--type=merge",
+        "-p",
+        r#"{"spec":{"avoidBuggyIPs":true}}"#,
+    ]);
     expose(&lab, "mail", &[1], &json!({})).wait_addresses(2);
     lab.kubectl(&["delete", "bgppeer", "bird-v6"]);
     thread::sleep(Duration::from_secs(3));
@@ -185,7 +208,11 @@ fn edits_that_are_not_about_a_session_reset_none() {
 fn peers_that_fail_do_not_keep_the_others_from_working() {
     let lab = lab("bgp: bad peers", &Config::default());
     lab.kubectl(&["delete", "bgppeer", "bird-v6"]);
-    lab.apply(&format!("{}---\n{}", peer("unreachable", "10.77.0.77", 64512), peer("wrong-asn", "fd77::2", 64999)));
+    lab.apply(&format!(
+        "{}---\n{}",
+        peer("unreachable", "10.77.0.77", 64512),
+        peer("wrong-asn", "fd77::2", 64999)
+    ));
     let without_asn = peer("no-asn", "10.77.0.9", 64512).replace("  peerASN: 64512\n", "");
     let mut apply = lab.plane().kubectl_command(&["apply", "--server-side", "-f", "-"]);
     let refused = run::attempt_with_input(&mut apply, &without_asn).expect_err("a BGPPeer without peerASN");

@@ -96,9 +96,11 @@ fn a_new_owner_tells_the_segment_in_every_form() {
     let address = v4(web.wait_address_of(Family::V4));
     let address6 = v6(web.wait_address_of(Family::V6));
 
-    let gratuitous = |arp: &Arp, operation| arp.operation == operation && arp.sender == address && arp.is_gratuitous();
+    let gratuitous =
+        |arp: &Arp, operation| arp.operation == operation && arp.sender == address && arp.is_gratuitous();
     capture.wait_for("a gratuitous request", SOON, |frame| {
-        frame.arp().is_some_and(|arp| gratuitous(&arp, Operation::Request)) && frame.destination() == Mac::BROADCAST
+        frame.arp().is_some_and(|arp| gratuitous(&arp, Operation::Request))
+            && frame.destination() == Mac::BROADCAST
     });
     // Linux takes a gratuitous reply at once only if it names its sender as its target.
     capture.wait_for("a gratuitous reply to its own sender", SOON, |frame| {

@@ -30,8 +30,10 @@ fn an_api_server_that_goes_away_for_half_a_minute_costs_nobody_anything() {
     lab.bird().wait_vip(behind[0], &nodes, SOON);
     wait::eventually("the segment answers", SOON, || lab.client().http(near[0], 80));
 
-    let on_segment = meter::probe(&lab.client().vantage(), SocketAddr::new(near[0], 80), meter::SPACING * 5, 1);
-    let routed = meter::probe(&lab.ext().via(lab.bird()), SocketAddr::new(behind[0], 80), meter::SPACING * 5, 6);
+    let on_segment =
+        meter::probe(&lab.client().vantage(), SocketAddr::new(near[0], 80), meter::SPACING * 5, 1);
+    let routed =
+        meter::probe(&lab.ext().via(lab.bird()), SocketAddr::new(behind[0], 80), meter::SPACING * 5, 6);
     lab.stop_api();
     thread::sleep(OUTAGE);
     assert_eq!(lab.bird().sessions().values().filter(|session| session.is_established()).count(), 6);
@@ -82,7 +84,13 @@ fn garbage_is_told_on_the_object_and_stops_nobody_else() {
          spec: {addresses: ['10.0.0.9-10.0.0.1']}\n",
     );
     let ready = |pool: &str| {
-        lab.kubectl(&["get", "ipaddresspool", pool, "-o", r#"jsonpath={.status.conditions[?(@.type=="Ready")]}"#])
+        lab.kubectl(&[
+            "get",
+            "ipaddresspool",
+            pool,
+            "-o",
+            r#"jsonpath={.status.conditions[?(@.type=="Ready")]}"#,
+        ])
     };
     wait::eventually("the pool says which field", SOON, || {
         let condition = ready("backward");
@@ -105,7 +113,14 @@ fn garbage_is_told_on_the_object_and_stops_nobody_else() {
     wait::eventually("others work", SOON, || lab.client().http(other, 80));
 
     // An edit that makes a good pool bad leaves its last good state in force.
-    lab.kubectl(&["patch", "ipaddresspool", "segment", "--type=merge", "-p", r#"{"spec":{"addresses":["10.0.0.9-10.0.0.1"]}}"#]);
+    lab.kubectl(&[
+        "patch",
+        "ipaddresspool",
+        "segment",
+        "--type=merge",
+        "-p",
+        r#"{"spec":{"addresses":["10.0.0.9-10.0.0.1"]}}"#,
+    ]);
     wait::eventually("the pool says which field", SOON, || {
         let condition = ready("segment");
         condition.contains("False").then_some(()).ok_or(condition)
