@@ -11,6 +11,7 @@ mod status;
 mod world;
 
 use std::error::Error;
+use std::io::IsTerminal;
 
 use clap::Parser;
 use tracing_subscriber::EnvFilter;
@@ -27,7 +28,10 @@ fn main() -> Result<(), Box<dyn Error + Send + Sync>> {
         "warn,kube_client=off,kube_runtime=off,ferrite_speaker={0},cluster={0}",
         args.log_level
     ));
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let log = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_writer(std::io::stderr);
     match args.log_format {
         LogFormat::Text => log.init(),
         LogFormat::Json => log.json().init(),
