@@ -3,6 +3,7 @@
 use std::error::Error;
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
 use api::{BgpAdvertisement, BgpPeer, IpAddressPool, L2Advertisement};
 use cluster::admin::{self, Admin, Checks};
@@ -29,6 +30,8 @@ use crate::seen::{self, Kind, SeenObject, SeenService, SeenVerdict};
 use crate::world::{Effect, Notice, Now, Update, World};
 
 /// The field manager of everything that is written, and the name in Events.
+/// How long requests under way may take to end.
+const FAREWELL: Duration = Duration::from_secs(2);
 const MANAGER: &str = "ferrite-controller";
 const SYNCED: &str = "caches";
 
@@ -42,7 +45,13 @@ pub(crate) async fn run(args: Args) -> Result<(), Box<dyn Error>> {
     info!(address = %args.metrics_address, namespace = args.namespace, "started");
     until_told(&mut end, &mut tasks).await?;
     stop.cancel();
-    all_ended(tasks).await
+    match tokio::time::timeout(FAREWELL, all_ended(tasks)).await {
+        Ok(ended) => ended,
+        Err(_late) => {
+            warn!("a request on the metrics address did not end in time");
+            Ok(())
+        }
+    }
 }
 
 async fn all_ended(mut tasks: Tasks) -> Result<(), Box<dyn Error>> {

@@ -32,7 +32,9 @@ pub(crate) fn watch_all(client: &Client, lb_class: Option<String>) -> Updates {
     let slices =
         watch(client.clone(), Scope::default(), |slice: EndpointSlice| SliceEndpoints::parse(&slice));
     let nodes = watch(client.clone(), Scope::default(), seen);
-    let pools = watch(client.clone(), Scope::default(), |pool: IpAddressPool| pool.announced());
+    let pools = watch(client.clone(), Scope::default(), |pool: IpAddressPool| {
+        (pool.labels().clone(), pool.announced())
+    });
     let l2 = watch(client.clone(), Scope::default(), |one: L2Advertisement| one.spec.parse());
     let bgp = watch(client.clone(), Scope::default(), |one: BgpAdvertisement| one.spec.parse());
     let peers = watch(client.clone(), Scope::default(), |peer: BgpPeer| peer.spec.parse());
@@ -45,7 +47,12 @@ pub(crate) fn watch_all(client: &Client, lb_class: Option<String>) -> Updates {
         }),
         updates(nodes, Kind::Node, |key, node| Some(Update::Node(NodeName::new(key.name), node))),
         updates(pools, Kind::IPAddressPool, |key, pool| {
-            Some(Update::Pool(PoolName::new(&key.name), understood("IPAddressPool", &key, pool)?))
+            let name = PoolName::new(&key.name);
+            let Some((labels, parsed)) = pool else { return Some(Update::Pool(name, None)) };
+            match understood("IPAddressPool", &key, Some(parsed)) {
+                Some(pool) => Some(Update::Pool(name, pool)),
+                None => Some(Update::UnreadablePool(name, labels.into_iter().collect())),
+            }
         }),
         updates(l2, Kind::L2Advertisement, |key, one| {
             let name = AdvertisementName::new(&key.name);

@@ -17,7 +17,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
-use tracing::info;
+use tracing::{info, warn};
 
 use crate::args::Args;
 use crate::changes::{Updates, watch_all};
@@ -52,6 +52,9 @@ type Tasks = JoinSet<Result<(), Box<dyn Error + Send + Sync>>>;
 /// # Errors
 /// When it cannot start, or a task ends that should not.
 pub(crate) async fn run(args: Args) -> Result<(), Box<dyn Error + Send + Sync>> {
+    // First of all: as the first process of a container it would not end by a signal that nobody waits for.
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
     let client = cluster::client(args.kubeconfig.as_deref()).await?;
     let mut registry = Registry::default();
     let metrics = Metrics::register(&mut registry);
@@ -68,8 +71,6 @@ pub(crate) async fn run(args: Args) -> Result<(), Box<dyn Error + Send + Sync>> 
     let updates = watch_all(&client, args.lb_class);
     tasks.spawn(decide(World::new(me), updates, engines, ready, metrics));
 
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
     tokio::select! {
         _ = terminate.recv() => info!("SIGTERM: ends"),
         _ = interrupt.recv() => info!("SIGINT: ends"),
@@ -79,8 +80,13 @@ pub(crate) async fn run(args: Args) -> Result<(), Box<dyn Error + Send + Sync>> 
         }
     }
     stop.cancel();
-    timeout(FAREWELL, bgp).await.map_err(|_late| "peers did not take the farewell in time")??;
-    Ok(())
+    match timeout(FAREWELL, bgp).await {
+        Ok(ended) => Ok(ended?),
+        Err(_late) => {
+            warn!("a peer did not take the farewell in time");
+            Ok(())
+        }
+    }
 }
 
 type BgpEngine = tokio::task::JoinHandle<()>;

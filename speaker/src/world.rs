@@ -8,8 +8,9 @@ use announce::{
     Touched, View, plan,
 };
 use api::{Peer, SliceEndpoints};
+use bgp::RouterId;
 use ipnetwork::IpNetwork;
-use names::{AdvertisementName, NodeName, PeerName, PoolName, Selector, ServiceKey};
+use names::{AdvertisementName, Labels, NodeName, PeerName, PoolName, Selector, ServiceKey};
 
 use crate::engine::PeerSettings;
 use crate::settings::{own_router_id, settings};
@@ -45,6 +46,8 @@ pub(crate) enum Update {
     EndpointSlice(SliceName, Option<SliceEndpoints>),
     Node(NodeName, Option<SeenNode>),
     Pool(PoolName, Option<Pool>),
+    /// A pool that cannot be understood. One that is known stays as it is.
+    UnreadablePool(PoolName, Labels),
     L2Advertisement(AdvertisementName, Option<L2Advertisement>),
     BgpAdvertisement(AdvertisementName, Option<BgpAdvertisement>),
     Peer(PeerName, Option<Peer>),
@@ -81,6 +84,8 @@ pub(crate) struct World {
     slices_of: BTreeMap<ServiceKey, BTreeSet<SliceName>>,
     configured: BTreeMap<PeerName, Peer>,
     address: Option<Ipv4Addr>,
+    /// This node's BGP Identifier: the first that was used, for as long as the speaker runs.
+    router_id: Option<RouterId>,
     uid: Option<String>,
     unsynced: BTreeSet<Kind>,
     touched: Touched,
@@ -97,6 +102,7 @@ impl World {
             slices_of: BTreeMap::new(),
             configured: BTreeMap::new(),
             address: None,
+            router_id: None,
             uid: None,
             unsynced: Kind::ALL.into(),
             touched: Touched::All,
@@ -127,6 +133,7 @@ impl World {
             Update::EndpointSlice(name, slice) => self.set_slice(name, slice),
             Update::Node(name, node) => self.set_node(name, node),
             Update::Pool(name, pool) => self.view.set_pool(name, pool),
+            Update::UnreadablePool(name, labels) => self.set_unreadable_pool(name, labels),
             Update::L2Advertisement(name, one) => self.view.set_l2_advertisement(name, one),
             Update::BgpAdvertisement(name, one) => self.view.set_bgp_advertisement(name, one),
             Update::Peer(name, peer) => self.set_peer(name, peer),
@@ -148,13 +155,18 @@ impl World {
 
     fn set_node(&mut self, name: NodeName, seen: Option<SeenNode>) -> Touched {
         if name == self.me {
-            let address = seen.as_ref().and_then(|seen| seen.address);
+            self.address = seen.as_ref().and_then(|seen| seen.address);
             self.uid = seen.as_ref().map(|seen| seen.uid.clone());
-            if std::mem::replace(&mut self.address, address) != address {
-                self.touch(Touched::All);
-            }
         }
         self.view.set_node(name, seen.map(|seen| seen.node))
+    }
+
+    /// Services that name an unknown pool go on being announced: for them its labels are all that counts.
+    fn set_unreadable_pool(&mut self, name: PoolName, labels: Labels) -> Touched {
+        if self.view.has_pool(&name) {
+            return Touched::Addresses(BTreeSet::new());
+        }
+        self.view.set_pool(name, Some(Pool { labels, prefixes: Vec::new() }))
     }
 
     fn set_peer(&mut self, name: PeerName, peer: Option<Peer>) -> Touched {
@@ -236,9 +248,9 @@ impl World {
     }
 
     /// The peers whose node selectors take this node.
-    fn peers_here(&self) -> BTreeMap<PeerName, PeerSettings> {
+    fn peers_here(&mut self) -> BTreeMap<PeerName, PeerSettings> {
         let Some(node) = self.view.node(&self.me) else { return BTreeMap::new() };
-        let own_id = own_router_id(&self.me, self.address);
+        let own_id = *self.router_id.get_or_insert_with(|| own_router_id(&self.me, self.address));
         let selected = self
             .configured
             .iter()

@@ -262,6 +262,11 @@ impl View {
         self.by_address.contains_key(&address)
     }
 
+    /// Whether a pool of this name is known.
+    pub fn has_pool(&self, name: &PoolName) -> bool {
+        self.pools.contains_key(name)
+    }
+
     /// A node as it is known.
     pub fn node(&self, name: &NodeName) -> Option<&Node> {
         self.nodes.get(name)

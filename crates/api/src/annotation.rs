@@ -7,6 +7,8 @@ const PREFIXES: [&str; 3] = ["ferritelb.io", "metallb.io", "metallb.universe.tf"
 pub(crate) const ADDRESS_POOL: &str = "address-pool";
 /// The addresses that a Service asks for, separated by commas.
 pub(crate) const LOAD_BALANCER_IPS: &str = "loadBalancerIPs";
+/// The key under which a Service would share its address.
+pub(crate) const ALLOW_SHARED_IP: &str = "allow-shared-ip";
 /// The pool that a Service's addresses came from; written by the controller.
 pub(crate) const IP_ALLOCATED_FROM_POOL: &str = "ip-allocated-from-pool";
 

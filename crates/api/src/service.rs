@@ -12,7 +12,7 @@ use names::PoolName;
 use serde_json::{Value, json};
 
 use crate::Invalid;
-use crate::annotation::{self, ADDRESS_POOL, IP_ALLOCATED_FROM_POOL, LOAD_BALANCER_IPS};
+use crate::annotation::{self, ADDRESS_POOL, ALLOW_SHARED_IP, IP_ALLOCATED_FROM_POOL, LOAD_BALANCER_IPS};
 use crate::condition::{ALLOCATED, Condition};
 
 /// What the controller may know of a Service of type LoadBalancer.
@@ -152,6 +152,10 @@ fn held_from(annotations: &BTreeMap<String, String>) -> Option<PoolName> {
 
 fn request(spec: &ServiceSpec, annotations: &BTreeMap<String, String>) -> Result<Request, Invalid> {
     let pool = annotation::find(annotations, ADDRESS_POOL);
+    // Sharing that is asked for and not given would look like an address in use.
+    if let Some(found) = annotation::find(annotations, ALLOW_SHARED_IP) {
+        return Err(Invalid::new(found.field(), "sharing an address is not supported by this version"));
+    }
     Ok(Request {
         families: families(spec)?,
         addresses: addresses(spec, annotations)?,

@@ -7,6 +7,9 @@ use kube::{Client, Config};
 /// Beyond this, another attempt is worth more than patience.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// A connection that says nothing for longer is dead: more than a watch lasts at the server, which ends quiet ones.
+const READ_TIMEOUT: Duration = Duration::from_secs(150);
+
 /// No client could be made. None of these needs the API server to be up.
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
@@ -35,6 +38,7 @@ pub async fn client(kubeconfig: Option<&Path>) -> Result<Client, ClientError> {
         None => Config::infer().await.map_err(ClientError::Infer)?,
     };
     config.connect_timeout = Some(CONNECT_TIMEOUT);
+    config.read_timeout = Some(READ_TIMEOUT);
     config.default_retry = false;
     Client::try_from(config).map_err(ClientError::Setup)
 }

@@ -271,7 +271,8 @@ fn judge(error: &kube::Error, object: &Object, write: &Write) -> Outcome {
     };
     let outcome = match status.code {
         404 if !matches!(write, Write::Apply { .. }) => Outcome::Gone,
-        409 | 422 if status.message.contains("uid") || status.message.contains("UID") => Outcome::Gone,
+        409 if status.message.contains("Precondition failed: UID") => Outcome::Gone,
+        422 if is_about_uid(status) => Outcome::Gone,
         400 | 403 | 422 => Outcome::Refused,
         _ => Outcome::Failed,
     };
@@ -281,6 +282,12 @@ fn judge(error: &kube::Error, object: &Object, write: &Write) -> Outcome {
         debug!(kind = object.kind, object = %object.key, reason = status.message, ?outcome, "a write failed");
     }
     outcome
+}
+
+/// Another object has that name now: its uid is not the one in the patch.
+fn is_about_uid(status: &kube::core::Status) -> bool {
+    let causes = status.details.iter().flat_map(|details| &details.causes);
+    causes.into_iter().any(|cause| cause.field == "metadata.uid")
 }
 
 #[cfg(test)]
@@ -307,6 +314,8 @@ mod tests {
             Outcome::Gone
         );
         assert_eq!(judged(409, "the object has been modified", &merge), Outcome::Failed);
+        assert_eq!(judged(409, "cannot be fulfilled on services \"druid\"", &merge), Outcome::Failed);
+        assert_eq!(judged(422, "services \"druid\" is invalid", &merge), Outcome::Refused);
         assert_eq!(judged(403, "services/status is forbidden", &merge), Outcome::Refused);
         assert_eq!(judged(500, "etcdserver: request timed out", &merge), Outcome::Failed);
     }

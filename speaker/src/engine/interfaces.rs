@@ -5,14 +5,13 @@ use netio::Link;
 
 /// Names of interfaces that carry pods, tunnels or virtual machines, not the segment: what they begin with. An
 /// L2Advertisement that names an interface overrules this.
-const NOT_THE_SEGMENT: [&str; 14] = [
+const NOT_THE_SEGMENT: [&str; 13] = [
     "docker",
     "cbr",
     "dummy",
     "virbr",
     "lxcbr",
     "veth",
-    "lo",
     "cali",
     "tunl",
     "flannel",
@@ -45,6 +44,7 @@ mod tests {
         let cases = [
             (Interfaces::All, "eth0", true),
             (Interfaces::All, "bond0", true),
+            (Interfaces::All, "lom1", true),
             (Interfaces::All, "veth12ab", false),
             (Interfaces::All, "cni0", false),
             (Interfaces::Named(["eth1".to_owned()].into()), "eth1", true),

@@ -38,6 +38,8 @@ pub(crate) struct Engine {
     seed: u64,
     metrics: Metrics,
     wanted: BTreeMap<IpAddr, Interfaces>,
+    /// The interfaces that could answer.
+    links: BTreeMap<LinkIndex, (String, l2::Interface)>,
     open: BTreeMap<LinkIndex, Open>,
     /// Ports that failed, and when they are opened again.
     reopen: BTreeMap<LinkIndex, Instant>,
@@ -50,6 +52,7 @@ impl Engine {
             seed,
             metrics,
             wanted: BTreeMap::new(),
+            links: BTreeMap::new(),
             open: BTreeMap::new(),
             reopen: BTreeMap::new(),
             tasks: JoinSet::new(),
@@ -69,7 +72,10 @@ impl Engine {
             tokio::select! {
                 change = links.next() => match change? {
                     Change::Link(link) => self.link_changed(&link),
-                    Change::Gone(index) => self.close(index),
+                    Change::Gone(index) => {
+                        self.links.remove(&index);
+                        self.close(index);
+                    }
                 },
                 wanted = wants.take() => self.wants_changed(wanted),
                 Some(ended) = self.tasks.join_next_with_id() => {
@@ -83,8 +89,8 @@ impl Engine {
                 () = sleep_until(self.reopen.values().min().copied()) => {
                     let now = netio::clock::now();
                     let due: Vec<_> = self.reopen.extract_if(.., |_, at| *at <= now).collect();
-                    for link in due.iter().filter_map(|(index, _)| links.current().get(index)) {
-                        self.link_changed(link);
+                    for (index, _) in due {
+                        self.open_if_wanted(index);
                     }
                 }
             }
@@ -93,11 +99,13 @@ impl Engine {
 
     fn link_changed(&mut self, link: &Link) {
         let Some(interface) = interface(link).filter(|_| can_answer(link)) else {
+            self.links.remove(&link.index);
             return self.close(link.index);
         };
         if self.open.get(&link.index).is_some_and(|open| open.name != link.name) {
             self.close(link.index);
         }
+        self.links.insert(link.index, (link.name.clone(), interface));
         match self.open.get(&link.index) {
             Some(open) => {
                 open.interface.send_if_modified(|now| {
@@ -106,25 +114,26 @@ impl Engine {
                     changed
                 });
             }
-            None => self.open(link, interface),
+            None => self.open_if_wanted(link.index),
         }
     }
 
-    fn open(&mut self, link: &Link, interface: l2::Interface) {
-        let (interface, changes) = watch::channel(interface);
+    /// Opens a port where some address is answered for; other interfaces cost nothing.
+    fn open_if_wanted(&mut self, index: LinkIndex) {
+        let Some((name, interface)) = self.links.get(&index) else { return };
+        let here: Vec<_> = self.wanted.iter().filter(|(_, wanted)| is_wanted_on(wanted, name)).collect();
+        if here.is_empty() || self.reopen.contains_key(&index) {
+            return;
+        }
+        let (interface, changes) = watch::channel(*interface);
         let (owns, owned) = latest::channel();
-        let port = Port {
-            index: link.index,
-            name: link.name.clone(),
-            seed: self.seed ^ u64::from(link.index.get()),
-            metrics: self.metrics.clone(),
-        };
+        let seed = self.seed ^ u64::from(index.get());
+        let port = Port { index, name: name.clone(), seed, metrics: self.metrics.clone() };
         let task = self.tasks.spawn(port::run(port, changes, owned)).id();
-        let here = self.wanted.iter().filter(|(_, wanted)| is_wanted_on(wanted, &link.name));
         let since = netio::clock::now();
-        owns.put(here.map(|(address, _)| (*address, Ownership::Owned { since })));
-        self.open.insert(link.index, Open { name: link.name.clone(), task, interface, owns });
-        info!(interface = link.name, "answers ARP and NDP on this interface");
+        owns.put(here.into_iter().map(|(address, _)| (*address, Ownership::Owned { since })));
+        info!(interface = name, "answers ARP and NDP on this interface");
+        self.open.insert(index, Open { name: name.clone(), task, interface, owns });
     }
 
     fn close(&mut self, index: LinkIndex) {
@@ -144,6 +153,11 @@ impl Engine {
                 Some(interfaces) => self.wanted.insert(address, interfaces),
                 None => self.wanted.remove(&address),
             };
+        }
+        let closed: Vec<_> =
+            self.links.keys().filter(|index| !self.open.contains_key(index)).copied().collect();
+        for index in closed {
+            self.open_if_wanted(index);
         }
         self.metrics.owned_addresses(self.wanted.len());
     }

@@ -16,7 +16,7 @@ use netio::tcp::{HopLimit, Options, dial, set_options};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
-use tracing::{debug, info};
+use tracing::{debug, info, warn};
 
 use crate::engine::bgp::StatusSender;
 use crate::engine::ends::local_end;
@@ -91,6 +91,8 @@ struct Shell {
     farewells: JoinSet<()>,
     /// When the oldest route that is not written yet was learned.
     unwritten: Option<Instant>,
+    /// The last error that was logged.
+    told: Option<String>,
 }
 
 /// Keeps the session until it is told to stop.
@@ -107,6 +109,7 @@ pub(crate) async fn run(
         wires: BTreeMap::new(),
         farewells: JoinSet::new(),
         unwritten: None,
+        told: None,
     };
     // The engine starts a peer only when the plan is made, and puts all of its routes in before.
     if let Some(all) = routes.take().now_or_never() {
@@ -126,6 +129,7 @@ pub(crate) async fn run(
             (role, ready) = any_ready(&shell.wires) => shell.transfer(role, ready),
             () = sleep_until(shell.core.poll_timeout()) => {}
         }
+        shell.hear_first();
         shell.core.handle_timeout(clock::now());
         shell.act();
     }
@@ -193,6 +197,17 @@ impl Shell {
         Options { hop_limit: self.start.settings.hop_limit, user_timeout: USER_TIMEOUT }
     }
 
+    /// What has arrived speaks before a deadline does: after a stall both are there, and the peer was not silent.
+    fn hear_first(&mut self) {
+        if self.core.poll_timeout().is_some_and(|at| at <= clock::now()) {
+            for role in [Role::Dialed, Role::Accepted] {
+                if self.wires.contains_key(&role) {
+                    self.transfer(role, Ok(()));
+                }
+            }
+        }
+    }
+
     fn transfer(&mut self, role: Role, ready: io::Result<()>) {
         // What the peer said last comes before the failure to answer it.
         let done = ready.and_then(|()| self.read(role)).and_then(|()| self.write(role));
@@ -245,7 +260,7 @@ impl Shell {
                 }
                 Output::Close(role) => self.close(role),
                 Output::Changed(state) => {
-                    info!(peer = %self.start.name, %state, "BGP session");
+                    self.tell(state);
                     self.publish();
                 }
             }
@@ -255,10 +270,24 @@ impl Shell {
         }
     }
 
+    /// A session that is up, and each new reason why one is not, are told; the states in between are not.
+    fn tell(&mut self, state: bgp::State) {
+        let peer = &self.start.name;
+        let error = self.core.status().last_error.map(|error| error.text);
+        if state == bgp::State::Established {
+            info!(%peer, "BGP session established");
+        } else if error.is_some() && error != self.told {
+            warn!(%peer, %state, error, "no BGP session");
+        } else {
+            debug!(%peer, %state, "BGP session");
+        }
+        self.told = error;
+    }
+
     /// Measures from the event that changed a route to the write of the UPDATE.
     fn report_written(&mut self) {
-        let pending = self.core.status().routes.pending;
-        if let Some(since) = self.unwritten.take_if(|_| pending == 0) {
+        let done = self.core.state() == bgp::State::Established && self.core.status().routes.pending == 0;
+        if let Some(since) = self.unwritten.take_if(|_| done) {
             self.start.metrics.announced_bgp(clock::now().saturating_duration_since(since));
             self.publish();
         }

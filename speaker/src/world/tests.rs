@@ -167,14 +167,25 @@ fn peers_follow_their_objects_and_the_nodes_labels() {
 }
 
 #[test]
-fn the_nodes_address_is_its_router_id() {
+fn the_nodes_address_is_its_router_id_and_no_edit_of_the_node_resets_a_session() {
     let mut world = synced();
-    let id = |commands: Commands| {
-        let settings = commands.peers.into_values().next().flatten().unwrap();
-        settings.config.router_id.to_string()
-    };
-    assert_eq!(id(world.decide()), "10.77.0.11");
+    let settings = world.decide().peers.into_values().next().flatten().unwrap();
+    assert_eq!(settings.config.router_id.to_string(), "10.77.0.11");
     let moved = SeenNode { address: Some(Ipv4Addr::new(10, 77, 0, 99)), ..node() };
     world.apply(Update::Node(NodeName::new("n1"), Some(moved)));
-    assert_eq!(id(world.decide()), "10.77.0.99");
+    assert_eq!(world.decide().peers, BTreeMap::new());
+}
+
+#[test]
+fn a_pool_that_was_never_understood_still_carries_the_services_that_name_it() {
+    let mut world = synced();
+    world.decide();
+    world.apply(Update::UnreadablePool(PoolName::new("pool"), Labels::new()));
+    assert_eq!(world.decide(), Commands::default(), "a known one stays as it is");
+    let named = Service { pool: Some(PoolName::new("broken")), ..service(&["198.51.100.1"]) };
+    world.apply(Update::Service(key("far"), Some(named)));
+    world.apply(Update::EndpointSlice(slice_name("far-1"), Some(slice("far", &["n1"]))));
+    assert_eq!(world.decide(), Commands::default(), "nobody knows that pool");
+    world.apply(Update::UnreadablePool(PoolName::new("broken"), Labels::new()));
+    assert!(world.decide().routes.contains_key(&route("198.51.100.1")));
 }

@@ -47,6 +47,8 @@ enum Value<W> {
     Running,
     /// Being written, and to be replaced by this.
     Replaced(W),
+    /// Being written, and no longer wanted.
+    Forgotten,
 }
 
 impl<I: Ord + Clone, W> Pending<I, W> {
@@ -75,7 +77,7 @@ impl<I: Ord + Clone, W> Pending<I, W> {
                 self.due.remove(&(at, id.clone()));
                 failures
             }
-            Some(Slot { value: Value::Running | Value::Replaced(_), failures }) => {
+            Some(Slot { value: Value::Running | Value::Replaced(_) | Value::Forgotten, failures }) => {
                 self.slots.insert(id, Slot { value: Value::Replaced(value), failures });
                 return;
             }
@@ -89,8 +91,8 @@ impl<I: Ord + Clone, W> Pending<I, W> {
             Some(Slot { value: Value::Waiting(_, at), .. }) => {
                 self.due.remove(&(at, id.clone()));
             }
-            Some(Slot { value: Value::Running | Value::Replaced(_), failures }) => {
-                self.slots.insert(id.clone(), Slot { value: Value::Running, failures });
+            Some(Slot { value: Value::Running | Value::Replaced(_) | Value::Forgotten, failures }) => {
+                self.slots.insert(id.clone(), Slot { value: Value::Forgotten, failures });
             }
             None => {}
         }
@@ -111,7 +113,7 @@ impl<I: Ord + Clone, W> Pending<I, W> {
                 self.running += 1;
                 Some((id, value))
             }
-            Value::Running | Value::Replaced(_) => None,
+            Value::Running | Value::Replaced(_) | Value::Forgotten => None,
         }
     }
 
@@ -126,8 +128,9 @@ impl<I: Ord + Clone, W> Pending<I, W> {
         self.running = self.running.saturating_sub(1);
         let Some(Slot { value: slot, failures }) = self.slots.remove(&id) else { return };
         let (newer, failures) = match (slot, outcome) {
-            (_, Outcome::Gone) => return,
-            (Value::Replaced(newer), Outcome::Written) => (Some(newer), 0),
+            (Value::Forgotten, _) | (Value::Running | Value::Waiting(..), Outcome::Gone) => return,
+            // The newer value may be about a new object of that name.
+            (Value::Replaced(newer), Outcome::Written | Outcome::Gone) => (Some(newer), 0),
             (Value::Replaced(newer), Outcome::Failed | Outcome::Refused) => (Some(newer), failures),
             (Value::Running | Value::Waiting(..), Outcome::Written) => return,
             (Value::Running | Value::Waiting(..), Outcome::Failed | Outcome::Refused) => {

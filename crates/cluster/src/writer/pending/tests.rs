@@ -38,13 +38,27 @@ fn an_object_has_one_attempt_at_a_time_and_then_the_newest_value() {
 }
 
 #[test]
-fn what_is_gone_takes_its_newer_value_along() {
+fn what_is_gone_leaves_a_newer_value_that_may_be_for_a_new_object() {
     let (now, mut pending) = pending(9);
     pending.put(now, "a", 1);
     pending.take(now);
     pending.put(now, "a", 2);
     pending.end(now, "a", 1, Outcome::Gone);
+    assert_eq!(pending.take(now), Some(("a", 2)));
+    pending.end(now, "a", 2, Outcome::Gone);
     assert_eq!((pending.len(), pending.take(now)), (0, None));
+}
+
+#[test]
+fn what_is_forgotten_while_it_is_written_is_not_tried_again() {
+    for outcome in [Outcome::Written, Outcome::Failed, Outcome::Refused, Outcome::Gone] {
+        let (now, mut pending) = pending(9);
+        pending.put(now, "a", 1);
+        pending.take(now);
+        pending.forget(&"a");
+        pending.end(now, "a", 1, outcome);
+        assert_eq!((pending.len(), pending.wake(now)), (0, None), "{outcome:?}");
+    }
 }
 
 #[test]
