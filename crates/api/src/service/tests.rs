@@ -104,6 +104,13 @@ fn what_cannot_be_honoured_is_named() {
 }
 
 #[test]
+fn sharing_is_refused_by_name_and_not_ignored() {
+    let refused =
+        request(json!({"clusterIP": "10.96.0.1"}), json!({"metallb.io/allow-shared-ip": "k"})).unwrap_err();
+    assert_eq!(refused.field, "metadata.annotations[metallb.io/allow-shared-ip]");
+}
+
+#[test]
 fn a_pool_is_asked_for_by_annotation() {
     let pools = |annotations| request(json!({}), annotations).unwrap().pools;
     assert_eq!(pools(json!({"metallb.universe.tf/address-pool": "p"})), [PoolName::new("p")]);
