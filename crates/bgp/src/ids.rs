@@ -90,7 +90,7 @@ impl HoldTime {
 
     /// The smaller of both offers; none if one side wants none (RFC 4271 §4.2).
     pub fn agree(ours: Option<Self>, theirs: Option<Self>) -> Option<Self> {
-        // Not `zip` and `map`: of these rustc 1.95 makes, at opt-level 1 and inlined, "some" where one is none.
+        // Not `zip` and `map`: inlined, rustc 1.95 to 1.99 makes "some" of these where one is none.
         Some(ours?.min(theirs?))
     }
 

@@ -75,9 +75,10 @@ impl ControlPlane {
             kube,
             admin,
         };
+        plane.wait_ready();
+        // Not before: they give up, for good, on an API server that is not healthy after twenty seconds.
         let managers = plane.managers(host, pods);
         plane._others.splice(0..0, managers);
-        plane.wait_ready();
         plane
     }
 
