@@ -29,9 +29,9 @@ use crate::metrics::Metrics;
 use crate::seen::{self, Kind, SeenObject, SeenService, SeenVerdict};
 use crate::world::{Effect, Notice, Now, Update, World};
 
-/// The field manager of everything that is written, and the name in Events.
 /// How long requests under way may take to end.
 const FAREWELL: Duration = Duration::from_secs(2);
+/// The field manager of everything that is written, and the name in Events.
 const MANAGER: &str = "ferrite-controller";
 const SYNCED: &str = "caches";
 
