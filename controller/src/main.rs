@@ -12,22 +12,17 @@ mod shell;
 mod world;
 
 use std::error::Error;
-use std::io::IsTerminal;
 use std::process::ExitCode;
 
 use clap::Parser;
-use tracing::{Level, error};
-use tracing_subscriber::Layer;
-use tracing_subscriber::filter::{LevelFilter, Targets};
-use tracing_subscriber::layer::SubscriberExt;
-use tracing_subscriber::util::SubscriberInitExt;
+use tracing::error;
 
-use crate::args::{Args, LogFormat};
+use crate::args::Args;
 
 #[tokio::main(worker_threads = 2)]
 async fn main() -> ExitCode {
     let args = Args::parse();
-    log(&args);
+    args.process.start_log();
     match shell::run(args).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -35,25 +30,6 @@ async fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
-}
-
-fn log(args: &Args) {
-    let lines = tracing_subscriber::fmt::layer()
-        .with_ansi(std::io::stderr().is_terminal())
-        .with_writer(std::io::stderr);
-    let lines = match args.log_format {
-        LogFormat::Text => lines.boxed(),
-        LogFormat::Json => lines.json().boxed(),
-    };
-    tracing_subscriber::registry().with(lines.with_filter(levels(args.log_level))).init();
-}
-
-/// What is logged. The client library reports each failed attempt of its own; an outage is worth one line, which
-/// the watches log.
-fn levels(level: Level) -> Targets {
-    let quiet = if level <= Level::INFO { LevelFilter::OFF } else { LevelFilter::from_level(level) };
-    let libraries = ["kube_client", "kube_runtime"].map(|library| (library, quiet));
-    Targets::new().with_default(level).with_targets(libraries)
 }
 
 fn with_sources(error: &dyn Error) -> String {
@@ -68,19 +44,12 @@ fn with_sources(error: &dyn Error) -> String {
 
 #[cfg(test)]
 mod tests {
+    use clap::CommandFactory;
+
     use super::*;
 
     #[test]
-    fn the_client_library_is_quiet_unless_details_are_wanted() {
-        let logs = |level, target: &str| levels(level).would_enable(target, &Level::ERROR);
-        assert!(logs(Level::INFO, "ferrite_controller") && logs(Level::INFO, "cluster::watch"));
-        assert!(!logs(Level::INFO, "kube_client::client"));
-        assert!(logs(Level::DEBUG, "kube_client::client"));
-    }
-
-    #[test]
     fn the_flags_are_consistent() {
-        use clap::CommandFactory;
         Args::command().debug_assert();
     }
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use api::{BgpAdvertisement, BgpPeer, IpAddressPool, L2Advertisement};
 use cluster::admin::{self, Admin, Checks};
+use cluster::process::Termination;
 use cluster::{Change, Event, Events, Key, Object, Scope, Subject, Write, Writer, watch};
 use futures::future::pending;
 use futures::stream::{BoxStream, select_all};
@@ -18,7 +19,6 @@ use names::PoolName;
 use prometheus_client::registry::Registry;
 use serde::de::DeserializeOwned;
 use tokio::net::TcpListener;
-use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::sleep_until;
 use tokio_util::sync::CancellationToken;
@@ -37,7 +37,8 @@ const SYNCED: &str = "caches";
 
 /// Runs until SIGTERM or SIGINT.
 pub(crate) async fn run(args: Args) -> Result<(), Box<dyn Error>> {
-    let mut end = End::new()?;
+    let mut end = Termination::new()?;
+    let args = args.process;
     let client = cluster::client(args.kubeconfig.as_deref()).await?;
     let listener = admin::bind(args.metrics_address).await?;
     let stop = CancellationToken::new();
@@ -62,9 +63,9 @@ async fn all_ended(mut tasks: Tasks) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-async fn until_told(end: &mut End, tasks: &mut Tasks) -> Result<(), Box<dyn Error>> {
+async fn until_told(end: &mut Termination, tasks: &mut Tasks) -> Result<(), Box<dyn Error>> {
     tokio::select! {
-        () = end.signal() => Ok(()),
+        () = end.told() => Ok(()),
         ended = tasks.join_next() => Err(early(ended)),
     }
 }
@@ -221,23 +222,4 @@ async fn until(stop: CancellationToken, task: impl Future<Output = ()>) -> io::R
         () = task => {}
     }
     Ok(())
-}
-
-/// SIGTERM and SIGINT.
-struct End {
-    term: Signal,
-    interrupt: Signal,
-}
-
-impl End {
-    fn new() -> io::Result<Self> {
-        Ok(Self { term: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
-    }
-
-    async fn signal(&mut self) {
-        tokio::select! {
-            _ = self.term.recv() => {}
-            _ = self.interrupt.recv() => {}
-        }
-    }
 }

@@ -7,12 +7,12 @@ use std::time::{Duration, Instant};
 
 use cluster::Writer;
 use cluster::admin::{self, Admin, Checks};
+use cluster::process::Termination;
 use futures::{FutureExt, StreamExt};
 use kube::Client;
 use names::NodeName;
 use netio::clock;
 use prometheus_client::registry::Registry;
-use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
@@ -52,28 +52,26 @@ type Tasks = JoinSet<Result<(), Box<dyn Error + Send + Sync>>>;
 /// # Errors
 /// When it cannot start, or a task ends that should not.
 pub(crate) async fn run(args: Args) -> Result<(), Box<dyn Error + Send + Sync>> {
-    // First of all: as the first process of a container it would not end by a signal that nobody waits for.
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut end = Termination::new()?;
+    let Args { node_name, process: args } = args;
     let client = cluster::client(args.kubeconfig.as_deref()).await?;
     let mut registry = Registry::default();
     let metrics = Metrics::register(&mut registry);
     let ready = Checks::new([CACHES]);
     let admin = Admin { registry: Arc::new(registry), healthy: Checks::new([]), ready: ready.clone() };
     let listener = admin::bind(args.metrics_address).await?;
-    info!(node = args.node_name, address = %args.metrics_address, "ferrite-speaker {}", env!("CARGO_PKG_VERSION"));
+    info!(node = node_name, address = %args.metrics_address, "ferrite-speaker {}", env!("CARGO_PKG_VERSION"));
 
     let stop = CancellationToken::new();
     let mut tasks = Tasks::new();
     tasks.spawn(admin::serve(listener, admin, stop.clone().cancelled_owned()).map(|end| Ok(end?)));
-    let me = NodeName::new(&args.node_name);
+    let me = NodeName::new(&node_name);
     let (engines, bgp) = start_engines(&mut tasks, &client, &me, &metrics, &stop);
     let updates = watch_all(&client, args.lb_class);
     tasks.spawn(decide(World::new(me), updates, engines, ready, metrics));
 
     tokio::select! {
-        _ = terminate.recv() => info!("SIGTERM: ends"),
-        _ = interrupt.recv() => info!("SIGINT: ends"),
+        () = end.told() => {}
         Some(ended) = tasks.join_next() => {
             ended??;
             return Err("a task ended that should not".into());

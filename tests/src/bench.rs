@@ -21,6 +21,7 @@ use clap::ValueEnum;
 use self::machine::Machine;
 use crate::clock;
 use crate::kube::light::Lab;
+use crate::kube::samples;
 
 /// What can be measured by itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -109,15 +110,11 @@ impl Progress {
     }
 }
 
-/// Applies objects of `config/samples`: those of these files, or all when none is named.
+/// Applies these files of `config/samples`.
 #[track_caller]
 fn apply_samples(lab: &Lab, files: &[&str]) {
-    let folder = crate::kube::light::config().join("samples");
     let mut words = vec!["apply".to_owned(), "--server-side".to_owned()];
-    if files.is_empty() {
-        words.extend(["-k".to_owned(), folder.display().to_string()]);
-    }
-    words.extend(files.iter().flat_map(|file| ["-f".to_owned(), folder.join(file).display().to_string()]));
+    words.extend(files.iter().flat_map(|file| ["-f".to_owned(), samples().join(file).display().to_string()]));
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
     lab.kubectl(&words);
 }

@@ -4,6 +4,10 @@
 //! writes, with a server behind each pod's address; controller and speakers are plain processes with their own
 //! ServiceAccounts' tokens. [`whole::Whole`] runs kubelets and containers as well.
 
+use std::path::PathBuf;
+
+use crate::workspace;
+
 pub mod certs;
 pub mod client;
 pub mod control_plane;
@@ -20,3 +24,14 @@ pub mod programs;
 pub(crate) mod progress;
 pub mod service;
 pub mod whole;
+
+/// The folder of the manifests.
+pub(crate) fn config() -> PathBuf {
+    workspace().join("config")
+}
+
+/// The folder of the samples: two pools, peers of both routers, an advertisement of each kind.
+#[must_use]
+pub fn samples() -> PathBuf {
+    config().join("samples")
+}

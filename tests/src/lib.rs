@@ -8,6 +8,8 @@
 //! ([`router::Router`]), never with what the product says of itself. A step of the harness that fails panics
 //! with the command and its output.
 
+use std::path::Path;
+
 mod address;
 pub mod bench;
 pub mod capture;
@@ -41,3 +43,9 @@ pub use reaper::reap;
 pub use solicit::{Request, Solicitation};
 pub use topology::{Outside, Topology};
 pub use vantage::{Unanswered, Vantage};
+
+/// The checkout that the harness was built from.
+#[must_use]
+pub fn workspace() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the crate lies in the workspace")
+}

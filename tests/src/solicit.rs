@@ -1,13 +1,15 @@
 //! "Who has it?", asked with raw frames: the answers are counted, not cached.
 
 use std::collections::BTreeSet;
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::thread;
 use std::time::Duration;
 
 use crate::address::Mac;
 use crate::capture::{Capture, Frame, Message, Operation, PacketSocket};
 use crate::host::Host;
+use crate::topology::Topology;
+use crate::wait;
 
 /// Answers come within a millisecond; a second owner may be slower.
 const LISTEN: Duration = Duration::from_millis(300);
@@ -38,7 +40,33 @@ pub enum Solicitation {
     Probe,
 }
 
+impl Topology {
+    /// Waits until one node, and nobody else, answers the client for `ip`, and says which (1, 2 or 3).
+    #[track_caller]
+    pub fn wait_owner(&self, ip: IpAddr, within: Duration) -> usize {
+        wait::eventually(&format!("one node answers for {ip}"), within, || {
+            let macs = self.client().resolve(ip);
+            let nodes: Vec<_> =
+                (1..).zip(self.nodes()).filter(|(_, node)| macs.contains(&node.mac())).collect();
+            match nodes[..] {
+                [(number, _)] if macs.len() == 1 => Ok(number),
+                _ => Err(format!("{macs:?}")),
+            }
+        })
+    }
+}
+
 impl Host {
+    /// Who answers for `ip`: to a broadcast ARP request, or to a multicast neighbour solicitation.
+    #[must_use]
+    #[track_caller]
+    pub fn resolve(&self, ip: IpAddr) -> BTreeSet<Mac> {
+        match ip {
+            IpAddr::V4(ip) => self.arp(ip),
+            IpAddr::V6(ip) => self.ndp(ip),
+        }
+    }
+
     /// Who answers a broadcast ARP request for `ip`.
     #[must_use]
     #[track_caller]

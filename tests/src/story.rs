@@ -2,7 +2,6 @@
 
 use std::fmt::Display;
 use std::net::{IpAddr, SocketAddr};
-use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -99,19 +98,14 @@ fn set(teller: &Teller, up: impl FnOnce(&str) -> Whole) -> Stage {
     }
     teller.say("routers up: FRR (AS 64512) and BIRD (AS 64513)");
     teller.step("manifests/install.yaml applied: controller and 3 speakers Ready", || cluster.install());
-    let samples = workspace().join("config/samples").display().to_string();
     teller.step("config/samples applied: two pools, four BGP peers, an advertisement of each kind", || {
-        cluster.kubectl(&["apply", "--server-side", "-k", &samples])
+        cluster.plane().apply_samples();
     });
     teller.step("deployment/web: 3 pods Ready", || cluster.deploy("web", 3));
     let near = expose(teller, &cluster, "web", None);
     let far = expose(teller, &cluster, "routed", Some("routed"));
     println!("{}", cluster.kubectl(&["get", "services,ipaddresspools"]));
     Stage { cluster, near, far }
-}
-
-fn workspace() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the crate lies in the workspace")
 }
 
 /// `kubectl expose`, dual-stack, with a second port for the meter's datagrams.
@@ -150,7 +144,7 @@ fn ask(teller: &Teller, stage: &Stage) {
         });
         teller.say(format_args!(
             "  answered by {said}; {} answers for the address",
-            owner(cluster, *address).name()
+            cluster.node(cluster.wait_owner(*address, SOON)).name()
         ));
     }
     for router in [cluster.frr(), cluster.bird()] {
@@ -175,26 +169,11 @@ fn shown(address: IpAddr) -> String {
     }
 }
 
-/// The node that answers ARP or NDP for an address.
-fn owner(cluster: &Whole, address: IpAddr) -> &Host {
-    wait::eventually("one node answers for the address", SOON, || {
-        let macs = match address {
-            IpAddr::V4(address) => cluster.client().arp(address),
-            IpAddr::V6(address) => cluster.client().ndp(address),
-        };
-        let mut owners = cluster.nodes().iter().filter(|node| macs.contains(&node.mac()));
-        match (owners.next(), owners.next()) {
-            (Some(owner), None) => Ok(owner),
-            _ => Err(format!("{macs:?}")),
-        }
-    })
-}
-
 /// The owner of the segment's address loses its power, and clients by every way are watched meanwhile.
 fn fail(teller: &Teller, stage: &Stage) {
     let Stage { cluster, near: [near, _], far: [far, _] } = stage;
-    let victim = owner(cluster, *near).name().to_owned();
-    let number = (1..=3).find(|number| cluster.node(*number).name() == victim).expect("a node");
+    let number = cluster.wait_owner(*near, SOON);
+    let victim = cluster.node(number).name();
     for router in [cluster.frr(), cluster.bird()] {
         router.wait_vip(*far, &[cluster.node(1), cluster.node(2), cluster.node(3)], SOON);
     }
@@ -217,7 +196,7 @@ fn fail(teller: &Teller, stage: &Stage) {
         let way = format!("BGP through {} (hold time 3 s)", router.name());
         tell_gap(teller, &way, &probe.stop());
     }
-    assert_ne!(owner(cluster, *near).name(), victim, "another node has taken over");
+    assert_ne!(cluster.wait_owner(*near, SOON), number, "another node has taken over");
     teller.step(format_args!("power is back on {victim}, its speaker Ready"), || {
         cluster.power_on(number);
         cluster.wait_node_ready(number);

@@ -18,7 +18,7 @@ fn lab(purpose: &str, routers: &Config) -> Lab {
     let lab = Lab::up(purpose);
     lab.frr().start(routers);
     lab.bird().start(routers);
-    lab.kubectl(&["apply", "--server-side", "-k", concat!(env!("CARGO_MANIFEST_DIR"), "/../config/samples")]);
+    lab.plane().apply_samples();
     lab
 }
 
@@ -116,7 +116,7 @@ fn routers_that_dial_and_routers_that_wait_get_one_session_each() {
 #[test]
 fn a_port_that_another_daemon_has_is_a_condition_and_the_speaker_dials_only() {
     let lab = Lab::without_product("bgp: port in use");
-    lab.kubectl(&["apply", "--server-side", "-k", concat!(env!("CARGO_MANIFEST_DIR"), "/../config/samples")]);
+    lab.plane().apply_samples();
     lab.frr().start(&Config::default());
     lab.bird().start(&Config::default());
     let taken = lab.node(1).enter(|| {

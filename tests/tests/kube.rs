@@ -1,6 +1,6 @@
 //! The light lab itself, without the product: what every other test stands on.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::process::Command;
 use std::time::Duration;
@@ -8,8 +8,8 @@ use std::time::Duration;
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use lab::kube::light::Lab;
 use lab::kube::service::PORT;
-use lab::{run, wait};
-use serde_json::json;
+use lab::{run, wait, workspace};
+use serde_json::{Value, json};
 
 const SOON: Duration = Duration::from_secs(30);
 
@@ -109,4 +109,27 @@ fn a_service_takes_changes() {
     assert_eq!(policy(), "Local");
     service.patch(&json!({ "spec": { "externalTrafficPolicy": "Cluster" } }));
     assert_eq!(policy(), "Cluster");
+}
+
+#[test]
+fn the_kustomization_and_the_rendered_file_install_the_same_objects() {
+    let lab = Lab::without_product("kube: install");
+    let installed = |option: &str, path: &str| -> BTreeMap<String, Value> {
+        let path = workspace().join(path).display().to_string();
+        let apply = ["apply", "--server-side", "--dry-run=server", "-o", "json", option, &path];
+        let listed: Value = serde_json::from_str(&lab.kubectl(&apply)).unwrap();
+        listed["items"].as_array().unwrap().iter().map(said_by_us).collect()
+    };
+    let from_folder = installed("-k", "config/default");
+    assert!(from_folder.contains_key("DaemonSet ferrite-speaker"), "{from_folder:?}");
+    assert_eq!(from_folder, installed("-f", "manifests/install.yaml"));
+}
+
+/// An object without what the API server makes up anew each time that it is asked about it.
+fn said_by_us(object: &Value) -> (String, Value) {
+    let (kind, name) = (object["kind"].as_str().unwrap(), object["metadata"]["name"].as_str().unwrap());
+    let mut object = object.clone();
+    object["metadata"] = object["metadata"]["labels"].take();
+    object["status"].take();
+    (format!("{kind} {name}"), object)
 }

@@ -15,7 +15,7 @@ const SOON: Duration = Duration::from_secs(20);
 /// Pools and advertisements as `config/samples` has them.
 fn lab(purpose: &str) -> Lab {
     let lab = Lab::up(purpose);
-    lab.kubectl(&["apply", "--server-side", "-k", concat!(env!("CARGO_MANIFEST_DIR"), "/../config/samples")]);
+    lab.plane().apply_samples();
     lab
 }
 
@@ -33,28 +33,13 @@ fn v6(address: IpAddr) -> Ipv6Addr {
     }
 }
 
-/// Waits until exactly one node answers for both addresses' resolution, and says which (1, 2 or 3).
 fn owner(lab: &Lab, address: IpAddr) -> usize {
-    let answers = || match address {
-        IpAddr::V4(address) => lab.client().arp(address),
-        IpAddr::V6(address) => lab.client().ndp(address),
-    };
-    wait::eventually(&format!("one node answers for {address}"), SOON, || {
-        let macs = answers();
-        let nodes: Vec<_> = (1..=3).filter(|number| macs.contains(&lab.node(*number).mac())).collect();
-        match nodes[..] {
-            [one] if macs.len() == 1 => Ok(one),
-            _ => Err(format!("{macs:?}")),
-        }
-    })
+    lab.wait_owner(address, SOON)
 }
 
 fn nobody_answers(lab: &Lab, address: IpAddr) {
     wait::eventually(&format!("nobody answers for {address}"), SOON, || {
-        let macs = match address {
-            IpAddr::V4(address) => lab.client().arp(address),
-            IpAddr::V6(address) => lab.client().ndp(address),
-        };
+        let macs = lab.client().resolve(address);
         macs.is_empty().then_some(()).ok_or(format!("{macs:?}"))
     });
 }

@@ -1,6 +1,7 @@
 //! The lab's own tests: the wires carry, each fault does what its name says, and nothing is left.
 
 use std::collections::BTreeSet;
+use std::ffi::OsStr;
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 use std::process::Command;
@@ -220,11 +221,7 @@ fn every_form_of_arp_and_ndp_question_is_answered_by_each_owner() {
     for address in shared {
         lab.node(1).add_on_segment(address);
         lab.node(2).add_on_segment(address);
-        let owners = match address {
-            IpAddr::V4(ip) => client.arp(ip),
-            IpAddr::V6(ip) => client.ndp(ip),
-        };
-        assert_eq!(owners, [lab.node(1).mac(), lab.node(2).mac()].into());
+        assert_eq!(client.resolve(address), [lab.node(1).mac(), lab.node(2).mac()].into());
     }
 }
 
@@ -304,25 +301,28 @@ fn a_lab_left_standing_stands_until_it_is_taken_down() {
     assert!(!lab::take_down_one(&name));
 }
 
-/// Not a test: what the next test kills. It tells its lab's name and waits for its end.
-#[test]
-#[ignore = "the victim of `a_killed_harness_leaves_nothing`"]
-fn a_harness_that_is_going_to_be_killed() {
+/// Where the harness that is going to be killed tells of its lab.
+const SAYS: &str = "LAB_VICTIM_SAYS";
+
+/// What the next test kills, in a process of its own: it tells its lab's name and waits for its end.
+fn be_killed(says: &OsStr) {
     let lab = Topology::up("net: victim");
     let sleep = lab.node(1).spawn("sleep", Command::new("sleep").arg("602"));
     lab.node(2).sh(&stray("603").each_ref().map(String::as_str));
-    let out = std::env::var("LAB_VICTIM_SAYS").expect("a place to tell the name");
-    std::fs::write(out, format!("{} {}", lab.name(), sleep.pid())).unwrap();
+    std::fs::write(says, format!("{} {}", lab.name(), sleep.pid())).unwrap();
     thread::sleep(Duration::from_secs(120));
 }
 
 #[test]
 fn a_killed_harness_leaves_nothing() {
+    if let Some(says) = std::env::var_os(SAYS) {
+        return be_killed(&says);
+    }
     let lab = Topology::up("net: killer");
     let says = lab.dir().join("victim");
     let mut victim = Command::new(std::env::current_exe().unwrap())
-        .args(["--ignored", "--exact", "a_harness_that_is_going_to_be_killed"])
-        .env("LAB_VICTIM_SAYS", &says)
+        .args(["--exact", "a_killed_harness_leaves_nothing"])
+        .env(SAYS, &says)
         .stdout(std::process::Stdio::null())
         .spawn()
         .unwrap();

@@ -8,11 +8,11 @@ use k8s_openapi::api::authorization::v1::SubjectAccessReview;
 use k8s_openapi::api::rbac::v1::ClusterRole;
 use lab::kube::light::{Lab, NAMESPACE};
 use lab::kube::product::Program;
+use lab::kube::samples;
 use lab::wait;
 use serde_json::{Value, json};
 
 const SOON: Duration = Duration::from_secs(30);
-const SAMPLES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../config/samples");
 
 /// One verb on one resource: what a role can be taken apart into.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -120,8 +120,8 @@ impl Account<'_> {
 /// Nothing has a status any more, so whoever starts has to write all of them; a new Service needs an address.
 fn give_occasion(lab: &Lab) {
     lab.kubectl(&["delete", "--ignore-not-found", "--wait=false", "speakerstatuses", "--all"]);
-    lab.kubectl(&["delete", "-k", SAMPLES]);
-    lab.kubectl(&["apply", "--server-side", "-k", SAMPLES]);
+    lab.kubectl(&["delete", "-k", &samples().display().to_string()]);
+    lab.plane().apply_samples();
     lab.service("web").delete();
     lab.expose_with("web", &[], &json!({}));
 }
@@ -141,7 +141,7 @@ fn with_status(lab: &Lab, kind: &str) -> usize {
 #[test]
 fn every_verb_of_the_roles_is_needed() {
     let lab = Lab::without_product("roles");
-    lab.kubectl(&["apply", "--server-side", "-k", SAMPLES]);
+    lab.plane().apply_samples();
     let (controller, speaker) = (lab.controller(), lab.speaker(1));
     let accounts = [
         Account { lab: &lab, program: controller, role: "ferritelb:controller", name: "ferrite-controller" },

@@ -15,7 +15,7 @@ const OUTAGE: Duration = Duration::from_secs(30);
 fn lab(purpose: &str) -> Lab {
     let lab = Lab::up(purpose);
     lab.bird().start(&Config::default());
-    lab.kubectl(&["apply", "--server-side", "-k", concat!(env!("CARGO_MANIFEST_DIR"), "/../config/samples")]);
+    lab.plane().apply_samples();
     lab
 }
 

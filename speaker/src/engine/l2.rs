@@ -2,7 +2,7 @@
 //!
 //! Interfaces come and go by netlink events; nothing is polled.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
@@ -143,22 +143,23 @@ impl Engine {
     }
 
     fn wants_changed(&mut self, changes: BTreeMap<IpAddr, Wanted>) {
+        let mut opening = BTreeSet::new();
         for (address, Wanted { interfaces, since }) in changes {
             for open in self.open.values() {
                 let here = interfaces.as_ref().is_some_and(|wanted| is_wanted_on(wanted, &open.name));
                 let ownership = if here { Ownership::Owned { since } } else { Ownership::NotOwned };
                 open.owns.put([(address, ownership)]);
             }
-            match interfaces {
-                Some(interfaces) => self.wanted.insert(address, interfaces),
-                None => self.wanted.remove(&address),
+            let Some(interfaces) = interfaces else {
+                self.wanted.remove(&address);
+                continue;
             };
+            let closed = self.links.iter().filter(|(index, _)| !self.open.contains_key(index));
+            let here = closed.filter(|(_, (name, _))| is_wanted_on(&interfaces, name));
+            opening.extend(here.map(|(index, _)| *index));
+            self.wanted.insert(address, interfaces);
         }
-        let closed: Vec<_> =
-            self.links.keys().filter(|index| !self.open.contains_key(index)).copied().collect();
-        for index in closed {
-            self.open_if_wanted(index);
-        }
+        opening.into_iter().for_each(|index| self.open_if_wanted(index));
         self.metrics.owned_addresses(self.wanted.len());
     }
 

@@ -111,11 +111,10 @@ struct Segment {
 
 impl Default for Segment {
     fn default() -> Self {
-        let series = |what: &str| Series::milliseconds(what);
         Self {
-            arp: series("L2: patch sent → gratuitous ARP at the client").aim(END_TO_END),
-            ndp: series("L2: patch sent → unsolicited NA at the client").aim(END_TO_END),
-            after_watch: series("L2: seen by the watch → gratuitous ARP at the client"),
+            arp: Series::milliseconds("L2: patch sent → gratuitous ARP at the client").aim(END_TO_END),
+            ndp: Series::milliseconds("L2: patch sent → unsolicited NA at the client").aim(END_TO_END),
+            after_watch: Series::milliseconds("L2: seen by the watch → gratuitous ARP at the client"),
         }
     }
 }
@@ -129,12 +128,11 @@ struct Routed {
 
 impl Default for Routed {
     fn default() -> Self {
-        let series = |what: &str| Series::milliseconds(what);
         Self {
-            first: series("BGP: patch sent → first of three UPDATEs read").aim(END_TO_END),
-            last: series("BGP: patch sent → all three UPDATEs read").aim(END_TO_END),
-            last_v6: series("BGP: patch sent → all three UPDATEs read, IPv6").aim(END_TO_END),
-            after_watch: series("BGP: seen by the watch → first UPDATE read"),
+            first: Series::milliseconds("BGP: patch sent → first of three UPDATEs read").aim(END_TO_END),
+            last: Series::milliseconds("BGP: patch sent → all three UPDATEs read").aim(END_TO_END),
+            last_v6: Series::milliseconds("BGP: patch sent → all three UPDATEs read, IPv6").aim(END_TO_END),
+            after_watch: Series::milliseconds("BGP: seen by the watch → first UPDATE read"),
         }
     }
 }

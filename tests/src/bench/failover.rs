@@ -10,7 +10,7 @@ use serde_json::json;
 
 use super::report::Report;
 use super::series::Series;
-use super::{Form, Progress, apply_samples};
+use super::{Form, Progress};
 use crate::kube::light::Lab;
 use crate::meter;
 use crate::router::{Config, Router};
@@ -31,7 +31,7 @@ pub(super) fn measure(form: Form) -> Report {
     let lab = Lab::up("bench: failover");
     lab.frr().start(&Config::default());
     lab.bird().start(&Config::default());
-    apply_samples(&lab, &[]);
+    lab.plane().apply_samples();
     let local = |pool: &str| {
         json!({ "metadata": { "annotations": { "ferritelb.io/address-pool": pool } },
                 "spec": { "externalTrafficPolicy": "Local" } })
@@ -68,7 +68,7 @@ pub(super) fn measure(form: Form) -> Report {
 /// The gap; and how long the cut had lasted when the API server had been told of it.
 #[track_caller]
 fn segment_gap(lab: &Lab, vip: IpAddr) -> (Duration, Duration) {
-    let owner = owner(lab, vip);
+    let owner = lab.wait_owner(vip, SOON);
     let probe = lab.client().probe(SocketAddr::new(vip, 80));
     thread::sleep(CALM);
     let cut = cut(lab.node(owner));
@@ -83,7 +83,7 @@ fn segment_gap(lab: &Lab, vip: IpAddr) -> (Duration, Duration) {
         fault.heal();
     }
     lab.node_ready(owner);
-    wait::eventually("the ranking decides again", SOON, || match self::owner(lab, vip) {
+    wait::eventually("the ranking decides again", SOON, || match lab.wait_owner(vip, SOON) {
         same if same == owner => Ok(()),
         other => Err(format!("node {other}")),
     });
@@ -124,29 +124,10 @@ fn cut(node: &Host) -> [fault::Fault; 2] {
     [node.cut_management(), node.cut()]
 }
 
-/// The node that alone answers for the address.
-#[track_caller]
-fn owner(lab: &Lab, vip: IpAddr) -> usize {
-    wait::eventually("one node answers", SOON, || {
-        let answers = answers(lab, vip);
-        match (answers.len(), answers.first()) {
-            (1, Some(number)) => Ok(*number),
-            _ => Err(format!("{answers:?}")),
-        }
-    })
-}
-
 /// A node other than the one with that address.
 fn heir(lab: &Lab, vip: IpAddr, former: Mac) -> Result<usize, String> {
-    let answers = answers(lab, vip);
-    let found = answers.iter().find(|number| lab.node(**number).mac() != former);
-    found.copied().ok_or_else(|| format!("{answers:?}"))
-}
-
-fn answers(lab: &Lab, vip: IpAddr) -> Vec<usize> {
-    let macs = match vip {
-        IpAddr::V4(vip) => lab.client().arp(vip),
-        IpAddr::V6(vip) => lab.client().ndp(vip),
-    };
-    (1..=lab.nodes().len()).filter(|number| macs.contains(&lab.node(*number).mac())).collect()
+    let macs = lab.client().resolve(vip);
+    let answers = |number: &usize| macs.contains(&lab.node(*number).mac());
+    let mut others = (1..=lab.nodes().len()).filter(|number| lab.node(*number).mac() != former);
+    others.find(answers).ok_or_else(|| format!("{macs:?}"))
 }

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use serde::Serialize;
 use serde_json::json;
@@ -11,6 +11,7 @@ use super::Form;
 use super::histogram::Histogram;
 use super::machine::{Machine, load};
 use super::series::Series;
+use crate::workspace;
 
 /// What one group measured.
 #[derive(Debug, Serialize)]
@@ -48,8 +49,7 @@ impl Report {
 
 /// Where results are kept: in `target/` of the workspace.
 pub(super) fn folder() -> PathBuf {
-    let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the crate lies in the workspace");
-    workspace.join("target/bench")
+    workspace().join("target/bench")
 }
 
 const HEAD: [&str; 7] = ["", "n", "min", "p50", "p99", "max", "aim"];

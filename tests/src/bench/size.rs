@@ -5,9 +5,9 @@ use std::path::Path;
 use std::thread;
 use std::time::Duration;
 
+use super::Form;
 use super::report::{Report, folder};
 use super::series::Series;
-use super::{Form, apply_samples};
 use crate::image;
 use crate::kube::light::Lab;
 use crate::kube::product::programs;
@@ -25,7 +25,7 @@ pub(super) fn measure(form: Form) -> Report {
     let lab = Lab::up("bench: size");
     lab.frr().start(&Config::default());
     lab.bird().start(&Config::default());
-    apply_samples(&lab, &[]);
+    lab.plane().apply_samples();
     series.extend(resident(&lab, "no Service", form));
     let names: Vec<_> = (0..20).map(|number| format!("web-{number}")).collect();
     for name in &names {

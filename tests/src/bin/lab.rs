@@ -1,14 +1,14 @@
 //! Raises, looks after and removes labs.
 
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
 use lab::bench::{self, Form};
 use lab::kube::product::programs;
 use lab::kube::programs::{Group, Programs};
 use lab::kube::{forward, machine, packages, whole};
-use lab::{fuzz, image, story};
+use lab::{fuzz, image, story, workspace};
 
 #[derive(Parser)]
 #[command(about, version)]
@@ -102,8 +102,4 @@ fn main() {
         Task::Machine { file } => machine::run(&file),
         Task::Forward { outside, target } => forward::forward_for_ever(&outside, target),
     }
-}
-
-fn workspace() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the crate lies in the workspace")
 }

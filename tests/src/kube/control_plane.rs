@@ -125,6 +125,18 @@ impl ControlPlane {
         run::run_with_input(&mut self.kubectl_command(words), input)
     }
 
+    /// Applies a manifest with the real kubectl.
+    #[track_caller]
+    pub fn apply(&self, manifest: &str) {
+        self.kubectl_with_input(&["apply", "--server-side", "-f", "-"], manifest);
+    }
+
+    /// Applies everything in [`super::samples`].
+    #[track_caller]
+    pub fn apply_samples(&self) {
+        self.kubectl(&["apply", "--server-side", "-k", &super::samples().display().to_string()]);
+    }
+
     /// [`Self::kubectl`] for what may be refused.
     ///
     /// # Errors

@@ -3,12 +3,13 @@
 
 use std::fs;
 use std::ops::Deref;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::ServiceAccount;
 use serde_json::{Value, json};
 
+use super::config;
 use super::control_plane::{self, ControlPlane};
 use super::kubeconfig::Identity;
 use super::nodes;
@@ -90,7 +91,7 @@ impl Lab {
     /// Applies a manifest with the real kubectl.
     #[track_caller]
     pub fn apply(&self, manifest: &str) {
-        self.plane.kubectl_with_input(&["apply", "--server-side", "-f", "-"], manifest);
+        self.plane.apply(manifest);
     }
 
     /// The controller.
@@ -176,11 +177,6 @@ impl Lab {
     fn numbers(&self) -> impl Iterator<Item = usize> + use<> {
         1..=self.topology.nodes().len()
     }
-}
-
-/// The folder of the manifests, in the checkout.
-pub(crate) fn config() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the crate lies in the workspace").join("config")
 }
 
 /// Namespace, CRDs and roles, as a user applies them.

@@ -2,12 +2,12 @@
 
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, ExitStatus};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use crate::{Daemon, Host, wait};
+use crate::{Daemon, Host, wait, workspace};
 
 /// Metrics and health, of both programs.
 pub const HTTP: u16 = 7472;
@@ -22,8 +22,8 @@ pub fn programs() -> PathBuf {
     if let Some(folder) = std::env::var_os("FERRITE_BIN") {
         return folder.into();
     }
-    let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the crate lies in the workspace");
-    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| workspace.join("target"), PathBuf::from);
+    let target =
+        std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| workspace().join("target"), PathBuf::from);
     target.join(format!("{}-unknown-linux-musl", std::env::consts::ARCH)).join("release")
 }
 

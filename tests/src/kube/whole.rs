@@ -22,7 +22,7 @@ use crate::daemon::Lifetime;
 use crate::fault::Fault;
 use crate::image::{self, Image};
 use crate::reaper::lab_program;
-use crate::{Daemon, Host, Topology, run, wait};
+use crate::{Daemon, Host, Topology, run, wait, workspace};
 
 const POWERED_WITHIN: Duration = Duration::from_secs(30);
 const GONE_WITHIN: Duration = Duration::from_secs(5);
@@ -143,7 +143,7 @@ impl Whole {
     /// Applies a manifest with the real kubectl.
     #[track_caller]
     pub fn apply(&self, manifest: &str) {
-        self.plane.kubectl_with_input(&["apply", "--server-side", "-f", "-"], manifest);
+        self.plane.apply(manifest);
     }
 
     /// Installs the product as a user does, and waits until its pods are ready.
@@ -286,10 +286,6 @@ fn groups() -> Vec<PathBuf> {
     let controllers = fs::read_dir(GROUPS).into_iter().flatten().flatten().map(|entry| entry.path());
     let folders = controllers.chain([GROUPS.into()]).map(|controller| controller.join("k8s.io"));
     folders.filter(|folder| folder.is_dir()).collect()
-}
-
-fn workspace() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the crate lies in the workspace")
 }
 
 fn description(host: &Host) -> PathBuf {
