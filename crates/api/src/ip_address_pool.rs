@@ -133,6 +133,7 @@ impl IpAddressPoolSpec {
             } else {
                 BuggyAddresses::GivenOut
             },
+            ..ipam::Pool::default()
         })
     }
 }

@@ -157,9 +157,9 @@ fn request(spec: &ServiceSpec, annotations: &BTreeMap<String, String>) -> Result
         return Err(Invalid::new(found.field(), "sharing an address is not supported by this version"));
     }
     Ok(Request {
-        families: families(spec)?,
         addresses: addresses(spec, annotations)?,
         pools: pool.into_iter().map(|found| PoolName::new(found.value)).collect(),
+        ..Request::of(families(spec)?)
     })
 }
 

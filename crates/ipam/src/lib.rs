@@ -20,32 +20,39 @@
 //! # let now = std::time::Instant::now();
 //! let mut ledger = Ledger::default();
 //! let web = ServiceKey::new("default", "web");
-//! let any = Request { families: Families::One(Family::V4), addresses: Default::default(), pools: vec![] };
-//! ledger.allocate(now, &web, any);
+//! ledger.allocate(now, &web, Request::of(Families::One(Family::V4)));
 //! assert_eq!(ledger.decision(&web).unwrap().refusal, Some(Refusal::NoPool));
 //!
-//! let pool = Pool {
-//!     prefixes: vec!["192.0.2.0/30".parse().unwrap()],
-//!     assignment: Assignment::Automatic,
-//!     buggy_addresses: BuggyAddresses::GivenOut,
-//! };
+//! let pool = Pool { prefixes: vec!["192.0.2.0/30".parse().unwrap()], ..Pool::default() };
 //! assert_eq!(ledger.set_pool(now, &PoolName::new("edge"), Some(pool)), [web.clone()]);
 //! assert_eq!(ledger.holder("192.0.2.0".parse().unwrap()), Some(&web));
 //! ```
 
 mod addresses;
+mod audience;
+mod blocked;
 mod choose;
 mod grant;
 mod ledger;
+mod moves;
 mod pool;
+mod quota;
 mod refusal;
 mod request;
+mod reservation;
+mod sharing;
 mod space;
 mod waiters;
 
+pub use audience::Audience;
+pub use blocked::Blocked;
 pub use grant::{Decision, Grant};
 pub use ledger::{Changed, Ledger};
-pub use pool::{Assignment, BuggyAddresses, Count, Pool};
+pub use moves::{Moves, Moving};
+pub use pool::{Assignment, BuggyAddresses, Count, Created, OnRemove, Pool, State};
+pub use quota::{Per, Quota, QuotaUse};
 pub use refusal::Refusal;
 pub use request::{Families, Family, Request};
+pub use reservation::{Counted, Counts, Holder, Phase, Reclaim, Reservation, ReservationState};
+pub use sharing::{Backend, Clash, Protocol, Sharing};
 pub use space::Usage;

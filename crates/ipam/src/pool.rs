@@ -1,11 +1,16 @@
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::ops::RangeInclusive;
+use std::time::Duration;
 
 use ipnetwork::IpNetwork;
 use range_set_blaze::{RangeSetBlaze, UIntPlusOne};
 
-use crate::Family;
+use crate::{Audience, Family};
+
+/// How long a freed address is given to nobody while others are free: its old clients, and the neighbour
+/// caches and routes towards it, forget it meanwhile.
+const REUSE_AFTER: Duration = Duration::from_secs(600);
 
 /// What an IPAddressPool gives out, and to whom.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -16,6 +21,49 @@ pub struct Pool {
     pub assignment: Assignment,
     /// What becomes of addresses that end in .0 or .255.
     pub buggy_addresses: BuggyAddresses,
+    /// Addresses that are not its own although `prefixes` contain them.
+    pub exclude: Vec<IpNetwork>,
+    /// For which Services it is (`serviceAllocation`).
+    pub audience: Audience,
+    /// Which pools are tried first: the lower number; 0 comes last.
+    pub priority: u32,
+    /// Whether it gives out anything.
+    pub state: State,
+    /// What becomes of addresses that are held when they stop being its own.
+    pub on_remove: OnRemove,
+    /// How long a freed address rests while others are free.
+    pub reuse_after: Duration,
+    /// Where pools overlap, the elder has the addresses.
+    pub created: Created,
+}
+
+/// When an object was created, as Kubernetes says it: in seconds since 1970. The elder is the lower; of two
+/// of one second, the one whose name comes first.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Created(pub i64);
+
+/// Whether a pool gives out anything.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum State {
+    /// It does.
+    #[default]
+    Open,
+    /// It gives out nothing new and keeps what is given (`disabled`).
+    Disabled,
+    /// It gives out nothing new, and what is given is moved to other pools (`drain`).
+    Drained,
+}
+
+/// What becomes of an address that is held when its pool no longer has it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum OnRemove {
+    /// It stays as it is.
+    #[default]
+    Keep,
+    /// Its Service is moved to another pool, the new address beside the old one for a while.
+    Move,
+    /// It is taken away; the Service asks again like a new one.
+    Release,
 }
 
 /// Who gets an address from a pool.
@@ -43,6 +91,24 @@ pub enum Count {
     Exactly(i64),
     /// More than an `i64` holds.
     Saturated,
+}
+
+impl Default for Pool {
+    /// No addresses yet; for any Service, without restriction.
+    fn default() -> Self {
+        Self {
+            prefixes: Vec::new(),
+            assignment: Assignment::Automatic,
+            buggy_addresses: BuggyAddresses::GivenOut,
+            exclude: Vec::new(),
+            audience: Audience::default(),
+            priority: 0,
+            state: State::Open,
+            on_remove: OnRemove::Keep,
+            reuse_after: REUSE_AFTER,
+            created: Created(0),
+        }
+    }
 }
 
 impl Pool {

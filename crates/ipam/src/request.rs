@@ -2,7 +2,9 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::net::IpAddr;
 
-use names::PoolName;
+use names::{Labels, PoolName};
+
+use crate::Sharing;
 
 /// An address family.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -34,6 +36,17 @@ pub struct Request {
     /// From one of these pools, the first that can; empty leaves the choice to the pools that give out by
     /// themselves.
     pub pools: Vec<PoolName>,
+    /// The Service's labels, which pools and reservations may ask for.
+    pub labels: Labels,
+    /// With whom it would share its addresses.
+    pub sharing: Option<Sharing>,
+}
+
+impl Request {
+    /// Any addresses of these families, for a Service without labels that shares with nobody.
+    pub const fn of(families: Families) -> Self {
+        Self { families, addresses: BTreeSet::new(), pools: Vec::new(), labels: Labels::new(), sharing: None }
+    }
 }
 
 impl Family {

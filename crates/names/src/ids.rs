@@ -36,6 +36,10 @@ name! {
     PeerName;
     /// An L2Advertisement or a BGPAdvertisement.
     AdvertisementName;
+    /// An AddressQuota.
+    QuotaName;
+    /// An AddressReservation.
+    ReservationName;
 }
 
 /// A Service, by namespace and name.

@@ -6,5 +6,5 @@
 mod ids;
 mod labels;
 
-pub use ids::{AdvertisementName, NodeName, PeerName, PoolName, ServiceKey};
+pub use ids::{AdvertisementName, NodeName, PeerName, PoolName, QuotaName, ReservationName, ServiceKey};
 pub use labels::{Labels, Operator, Requirement, Selector};

@@ -37,6 +37,7 @@ fn some_pool() -> impl Strategy<Value = Pool> {
         prefixes: prefixes.iter().map(|prefix| prefix.parse().unwrap()).collect(),
         assignment: if automatic { Assignment::Automatic } else { Assignment::OnRequest },
         buggy_addresses: if avoids { BuggyAddresses::Avoided } else { BuggyAddresses::GivenOut },
+        ..Pool::default()
     })
 }
 
@@ -49,7 +50,7 @@ fn some_request() -> impl Strategy<Value = Request> {
     ];
     (prop::sample::select(&Families::ALL[..]), addresses, pools).prop_map(|(families, addresses, pools)| {
         let addresses = addresses.iter().map(|address| address.parse().unwrap()).collect();
-        Request { families, addresses, pools: pools.into_iter().map(PoolName::new).collect() }
+        Request { addresses, pools: pools.into_iter().map(PoolName::new).collect(), ..Request::of(families) }
     })
 }
 

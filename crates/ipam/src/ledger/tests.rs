@@ -12,8 +12,7 @@ fn start() -> Instant {
 fn pool(prefixes: &[&str]) -> Pool {
     Pool {
         prefixes: prefixes.iter().map(|prefix| prefix.parse().unwrap()).collect(),
-        assignment: Assignment::Automatic,
-        buggy_addresses: BuggyAddresses::GivenOut,
+        ..Pool::default()
     }
 }
 
@@ -26,7 +25,7 @@ fn key(name: &str) -> ServiceKey {
 }
 
 fn any(families: Families) -> Request {
-    Request { families, addresses: BTreeSet::new(), pools: Vec::new() }
+    Request::of(families)
 }
 
 fn v4() -> Request {
