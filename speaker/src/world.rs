@@ -233,6 +233,7 @@ impl World {
         for address in addresses {
             self.decide_address(address, &mut commands);
         }
+        self.view.planned();
         commands
     }
 

@@ -1,8 +1,9 @@
 use std::collections::BTreeSet;
 
-use names::{Labels, NodeName, PeerName, PoolName, Selector};
+use names::{NodeName, PeerName, PoolName, Selector};
 
-use crate::view::{Node, Pool, Service};
+use crate::pools::Origin;
+use crate::view::{Node, Service};
 
 /// Which pools an advertisement is for: by name or by label. Neither given means all.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -14,11 +15,11 @@ pub struct Pools {
 }
 
 impl Pools {
-    fn include(&self, name: &PoolName, labels: &Labels) -> bool {
+    /// No selector takes a pool whose labels nobody knows: it could be the very one that `NotIn` is to keep out.
+    fn include(&self, pool: Origin<'_>) -> bool {
         let unrestricted = self.names.is_empty() && self.selectors.is_empty();
-        unrestricted
-            || self.names.contains(name)
-            || self.selectors.iter().any(|selector| selector.matches(labels))
+        let selected = |labels| self.selectors.iter().any(|selector: &Selector| selector.matches(labels));
+        unrestricted || self.names.contains(pool.name) || pool.labels.is_some_and(selected)
     }
 }
 
@@ -78,9 +79,8 @@ pub(crate) trait Advertisement {
     fn node_selectors(&self) -> &[Selector];
     fn service_selectors(&self) -> &[Selector];
 
-    fn is_for(&self, (name, pool): (&PoolName, &Pool), service: &Service) -> bool {
-        self.pools().include(name, &pool.labels)
-            && Selector::any_matches(self.service_selectors(), &service.labels)
+    fn is_for(&self, pool: Origin<'_>, service: &Service) -> bool {
+        self.pools().include(pool) && Selector::any_matches(self.service_selectors(), &service.labels)
     }
 
     fn is_from(&self, (_, node): (&NodeName, &Node)) -> bool {

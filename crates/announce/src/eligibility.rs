@@ -5,11 +5,13 @@ use names::{NodeName, ServiceKey};
 use crate::Silence;
 use crate::view::{Exclusion, Family, Node, Reach, Service, TrafficPolicy, View};
 
+/// A Service that an address is announced for.
+pub(crate) type Holder<'a> = (&'a ServiceKey, &'a Service);
+
 /// Whether the endpoints behind a Service allow this node to take its traffic in.
 pub(crate) fn endpoints_allow(
     view: &View,
-    key: &ServiceKey,
-    service: &Service,
+    (key, service): Holder<'_>,
     family: Family,
     node: &NodeName,
 ) -> Result<(), Silence> {

@@ -1,6 +1,8 @@
 //! Decides what this node announces, from one snapshot of the cluster.
 //!
-//! The unit is the *address*, never the Service: one election per address. [`plan`] is a plain function of the
+//! The unit is the *address*, never the Service: one election per address, for all Services that share it
+//! ([`View::unit`]). Where Services show one address that may not share it, it is announced for the one that was
+//! known first. [`plan`] is a plain function of the
 //! [`View`]; the same view gives the same answer on every node, without a word exchanged. A change to the view
 //! says which addresses it [`Touched`], so that the work is proportional to the change.
 //!
@@ -10,13 +12,17 @@
 mod advertisement;
 mod election;
 mod eligibility;
+mod holders;
 mod plan;
+mod pools;
+mod sharing;
 mod silence;
 mod view;
 
 pub use advertisement::{BgpAdvertisement, Interfaces, L2Advertisement, Pools};
 pub use election::ranking;
 pub use plan::{AddressPlan, Route, plan};
+pub use sharing::{Backend, Protocol, Sharing};
 pub use silence::Silence;
 pub use view::{
     Endpoints, Exclusion, Families, Family, Node, Peer, Pool, Reach, Readiness, Service, Touched,

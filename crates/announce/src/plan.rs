@@ -1,13 +1,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
-use names::{AdvertisementName, NodeName, PeerName, Selector, ServiceKey};
+use names::{AdvertisementName, NodeName, PeerName, Selector};
 
 use crate::Silence;
 use crate::advertisement::{Advertisement, BgpAdvertisement, Interfaces};
 use crate::election::ranking;
-use crate::eligibility::{endpoints_allow, node_allows, without_reserve};
-use crate::view::{Family, Node, Readiness, Service, View};
+use crate::eligibility::{Holder, endpoints_allow, node_allows, without_reserve};
+use crate::sharing::Backend;
+use crate::view::{Family, Node, Readiness, View};
 
 /// What this node does for one address.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,9 +32,8 @@ pub fn plan(view: &View, me: &NodeName, address: IpAddr) -> AddressPlan {
 }
 
 fn l2(view: &View, me: &NodeName, address: IpAddr) -> Result<Interfaces, Silence> {
-    let selected = selecting(view, address, &view.l2)?;
-    let qualifies =
-        |name: &NodeName, node: &Node| qualifies(view, &selected, Family::of(address), name, node);
+    let unit = Unit::of(view, address, &view.l2)?;
+    let qualifies = |name: &NodeName, node: &Node| unit.allows(view, name, node);
     let candidates = while_ready(view, me, candidates(view, me, qualifies)?)?;
     match ranking(address, candidates).first() {
         Some(owner) if *owner == me => {}
@@ -41,25 +41,25 @@ fn l2(view: &View, me: &NodeName, address: IpAddr) -> Result<Interfaces, Silence
         None => return Err(Silence::NodeUnknown),
     }
     let node = view.nodes.get_key_value(me).ok_or(Silence::NodeUnknown)?;
-    let mine = selected.iter().flat_map(|selected| &selected.by).filter(|(_, one)| one.is_from(node));
+    let mine = unit.selected.iter().flat_map(|selected| &selected.by).filter(|(_, one)| one.is_from(node));
     let interfaces = mine.map(|(_, one)| one.interfaces.clone()).reduce(|one, other| one.union(&other));
     interfaces.ok_or(Silence::NodeNotSelected)
 }
 
 fn bgp(view: &View, me: &NodeName, address: IpAddr) -> Result<BTreeMap<PeerName, Route>, Silence> {
-    let selected = selecting(view, address, &view.bgp)?;
-    let family = Family::of(address);
-    let candidates = candidates(view, me, |name, node| qualifies(view, &selected, family, name, node))?;
+    let unit = Unit::of(view, address, &view.bgp)?;
+    let candidates = candidates(view, me, |name, node| unit.allows(view, name, node))?;
     if !candidates.contains(me) {
         return Err(Silence::NodeExcluded);
     }
     let node = view.nodes.get_key_value(me).ok_or(Silence::NodeUnknown)?;
-    let mine = selected
+    let mine = unit
+        .selected
         .iter()
-        .filter(|one| endpoints_allow(view, one.key, one.service, family, me).is_ok())
+        .filter(|one| endpoints_allow(view, one.holder, unit.family, me).is_ok())
         .flat_map(|one| &one.by)
         .filter(|(_, one)| one.is_from(node));
-    let routes = routes(view, node.1, family, mine)?;
+    let routes = routes(view, node.1, unit.family, mine)?;
     if routes.is_empty() { Err(Silence::NoPeer) } else { Ok(routes) }
 }
 
@@ -88,56 +88,72 @@ fn routes<'a>(
     Ok(routes.into_iter().map(|(peer, (_, route))| (peer, route)).collect())
 }
 
-/// A Service that holds the address, and the advertisements that select it.
+/// The Services that share an address, which is announced for all of them or for none.
+struct Unit<'a, A> {
+    family: Family,
+    members: Vec<Holder<'a>>,
+    selected: Vec<Selected<'a, A>>,
+}
+
+/// One of them that advertisements select.
 struct Selected<'a, A> {
-    key: &'a ServiceKey,
-    service: &'a Service,
+    holder: Holder<'a>,
     by: Vec<(&'a AdvertisementName, &'a A)>,
 }
 
-fn selecting<'a, A: Advertisement>(
-    view: &'a View,
-    address: IpAddr,
-    advertisements: &'a BTreeMap<AdvertisementName, A>,
-) -> Result<Vec<Selected<'a, A>>, Silence> {
-    let mut silence = Silence::NoService;
-    let mut selected = Vec::new();
-    for (key, service) in view.holders(address) {
-        let Some(pool) = view.pool_of(service, address) else {
-            silence = silence.max(Silence::NoPool);
-            continue;
-        };
-        let by: Vec<_> = advertisements.iter().filter(|(_, one)| one.is_for(pool, service)).collect();
-        if by.is_empty() {
-            silence = silence.max(Silence::NoAdvertisement);
+impl<'a, A: Advertisement> Unit<'a, A> {
+    fn of(
+        view: &'a View,
+        address: IpAddr,
+        advertisements: &'a BTreeMap<AdvertisementName, A>,
+    ) -> Result<Self, Silence> {
+        let members = view.unit(address);
+        let mut silence = Silence::NoService;
+        let mut selected = Vec::new();
+        for holder in members.iter().copied() {
+            let Some(pool) = view.origin(holder.1, address) else {
+                silence = silence.max(Silence::NoPool);
+                continue;
+            };
+            let by: Vec<_> = advertisements.iter().filter(|(_, one)| one.is_for(pool, holder.1)).collect();
+            if by.is_empty() {
+                silence = silence.max(Silence::NoAdvertisement);
+            } else {
+                selected.push(Selected { holder, by });
+            }
+        }
+        if selected.is_empty() {
+            Err(silence)
         } else {
-            selected.push(Selected { key, service, by });
+            Ok(Self { family: Family::of(address), members, selected })
         }
     }
-    if selected.is_empty() { Err(silence) } else { Ok(selected) }
-}
 
-/// Whether a node may announce the address for at least one of the Services that hold it.
-fn qualifies<A: Advertisement>(
-    view: &View,
-    selected: &[Selected<'_, A>],
-    family: Family,
-    name: &NodeName,
-    node: &Node,
-) -> Result<(), Silence> {
-    let mut silence = Silence::NodeNotSelected;
-    for one in selected {
-        if !one.by.iter().any(|(_, advertisement)| advertisement.is_from((name, node))) {
-            continue;
+    /// Whether a node may announce the address: for at least one of those that share it, and where they ask for
+    /// that, only with endpoints of each.
+    fn allows(&self, view: &View, name: &NodeName, node: &Node) -> Result<(), Silence> {
+        let mut silence = Silence::NodeNotSelected;
+        for one in &self.selected {
+            if !one.by.iter().any(|(_, advertisement)| advertisement.is_from((name, node))) {
+                continue;
+            }
+            let allowed =
+                node_allows(node).and_then(|()| endpoints_allow(view, one.holder, self.family, name));
+            match allowed {
+                Ok(()) => return self.each_allows(view, name),
+                Err(reason) => silence = silence.max(reason),
+            }
         }
-        let allowed =
-            node_allows(node).and_then(|()| endpoints_allow(view, one.key, one.service, family, name));
-        match allowed {
-            Ok(()) => return Ok(()),
-            Err(reason) => silence = silence.max(reason),
-        }
+        Err(silence)
     }
-    Err(silence)
+
+    fn each_allows(&self, view: &View, name: &NodeName) -> Result<(), Silence> {
+        let needs_each = |holder: &&Holder<'_>| {
+            holder.1.sharing.as_ref().is_some_and(|sharing| sharing.backend == Backend::LocalToAll)
+        };
+        let mut each = self.members.iter().filter(needs_each);
+        each.try_for_each(|holder| endpoints_allow(view, *holder, self.family, name))
+    }
 }
 
 /// The nodes that may announce. Where `me` is not among those that qualify, its own reason is the answer.

@@ -1,11 +1,12 @@
-use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use ipnetwork::IpNetwork;
 use names::{AdvertisementName, Labels, NodeName, PeerName, PoolName, Selector, ServiceKey};
 
-use crate::{BgpAdvertisement, L2Advertisement};
+use crate::holders::Holders;
+use crate::pools::{KnownPools, Origin};
+use crate::{BgpAdvertisement, L2Advertisement, Sharing};
 
 /// An address family.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -92,14 +93,18 @@ pub struct Peer {
 /// What a decision may know of a Service of type LoadBalancer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Service {
+    /// `metadata.uid`
+    pub uid: String,
     /// `metadata.labels`
     pub labels: Labels,
-    /// `status.loadBalancer.ingress[].ip`
-    pub addresses: BTreeSet<IpAddr>,
-    /// The pool that the controller says they came from.
-    pub pool: Option<PoolName>,
+    /// `status.loadBalancer.ingress[].ip`, each with the pool that the controller says it came from.
+    pub addresses: BTreeMap<IpAddr, Option<PoolName>>,
+    /// Since when it has them, in seconds since 1970; `None` while nothing says that it has.
+    pub allocated_since: Option<i64>,
     /// `spec.externalTrafficPolicy`
     pub policy: TrafficPolicy,
+    /// With whom it shares its addresses; `None`: with nobody.
+    pub sharing: Option<Sharing>,
 }
 
 /// Which nodes may take a Service's traffic in.
@@ -159,13 +164,13 @@ pub enum Touched {
 #[derive(Debug, Clone, Default)]
 pub struct View {
     pub(crate) nodes: BTreeMap<NodeName, Node>,
-    pub(crate) pools: BTreeMap<PoolName, Pool>,
+    pub(crate) pools: KnownPools,
     pub(crate) peers: BTreeMap<PeerName, Peer>,
     pub(crate) l2: BTreeMap<AdvertisementName, L2Advertisement>,
     pub(crate) bgp: BTreeMap<AdvertisementName, BgpAdvertisement>,
     pub(crate) services: BTreeMap<ServiceKey, Service>,
     pub(crate) endpoints: BTreeMap<ServiceKey, Endpoints>,
-    pub(crate) by_address: BTreeMap<IpAddr, BTreeSet<ServiceKey>>,
+    pub(crate) holders: Holders,
 }
 
 /// Puts the value there, or takes it away; says whether that changed anything.
@@ -190,9 +195,10 @@ impl View {
         all_if(replace(&mut self.nodes, name, node))
     }
 
-    /// A pool as it is now.
+    /// A pool as it is now. The labels of one that is gone are remembered for as long as a Service has an address
+    /// that came from it.
     pub fn set_pool(&mut self, name: PoolName, pool: Option<Pool>) -> Touched {
-        all_if(replace(&mut self.pools, name, pool))
+        all_if(self.pools.set(name, pool))
     }
 
     /// A BGP peer as it is now.
@@ -223,48 +229,57 @@ impl View {
         if self.services.get(&key) == service.as_ref() {
             return Touched::Addresses(BTreeSet::new());
         }
-        let before = self.services.remove(&key).map(|old| old.addresses).unwrap_or_default();
-        let after = service.as_ref().map(|new| new.addresses.clone()).unwrap_or_default();
-        for address in &before {
-            if let Entry::Occupied(mut holders) = self.by_address.entry(*address) {
-                holders.get_mut().remove(&key);
-                if holders.get().is_empty() {
-                    holders.remove();
+        let before = match service {
+            Some(service) => self.services.insert(key.clone(), service),
+            None => self.services.remove(&key),
+        };
+        let after = self.services.get(&key);
+        self.pools.name(before.as_ref(), after);
+        let mut touched = BTreeSet::new();
+        if let Some(before) = &before {
+            for address in before.addresses.keys() {
+                if !after.is_some_and(|after| after.continues(before, *address)) {
+                    self.holders.remove(*address, &key);
                 }
+                touched.insert(*address);
             }
         }
-        for address in &after {
-            self.by_address.entry(*address).or_default().insert(key.clone());
+        for address in after.into_iter().flat_map(|after| after.addresses.keys()) {
+            self.holders.insert(*address, &key, &self.services);
+            touched.insert(*address);
         }
-        if let Some(service) = service {
-            self.services.insert(key, service);
-        }
-        Touched::Addresses(before.union(&after).copied().collect())
+        Touched::Addresses(touched)
     }
 
     /// A Service's usable endpoints as they are now. Touches the Service's addresses.
     pub fn set_endpoints(&mut self, key: ServiceKey, endpoints: Option<Endpoints>) -> Touched {
-        let addresses = self.services.get(&key).map(|service| service.addresses.clone()).unwrap_or_default();
+        let addresses = self.services.get(&key).map(|service| service.addresses.keys().copied().collect());
         if replace(&mut self.endpoints, key, endpoints) {
-            Touched::Addresses(addresses)
+            Touched::Addresses(addresses.unwrap_or_default())
         } else {
             Touched::Addresses(BTreeSet::new())
         }
     }
 
+    /// A plan was made of all this. Where Services that may not share show one address, those that are known now
+    /// go before those that become known later.
+    pub fn planned(&mut self) {
+        self.holders.planned();
+    }
+
     /// Every address that some Service holds.
     pub fn addresses(&self) -> impl Iterator<Item = IpAddr> + '_ {
-        self.by_address.keys().copied()
+        self.holders.addresses()
     }
 
     /// Whether some Service holds the address.
     pub fn is_held(&self, address: IpAddr) -> bool {
-        self.by_address.contains_key(&address)
+        self.holders.has(address)
     }
 
     /// Whether a pool of this name is known.
     pub fn has_pool(&self, name: &PoolName) -> bool {
-        self.pools.contains_key(name)
+        self.pools.has(name)
     }
 
     /// A node as it is known.
@@ -272,18 +287,40 @@ impl View {
         self.nodes.get(name)
     }
 
-    /// The Services that hold an address: one, or several that share it.
+    /// The Services that show an address in their status, those first that were known first.
     pub fn holders(&self, address: IpAddr) -> impl Iterator<Item = (&ServiceKey, &Service)> {
-        let keys = self.by_address.get(&address);
-        keys.into_iter().flatten().filter_map(|key| Some((key, self.services.get(key)?)))
+        self.holders.of(address).filter_map(|key| Some((key, self.services.get(key)?)))
     }
 
-    /// The pool of a Service's address: the one that the controller named, else one that contains it.
-    pub(crate) fn pool_of(&self, service: &Service, address: IpAddr) -> Option<(&PoolName, &Pool)> {
-        let named = service.pool.as_ref().and_then(|name| self.pools.get_key_value(name));
-        named.or_else(|| {
-            self.pools.iter().find(|(_, pool)| pool.prefixes.iter().any(|prefix| prefix.contains(address)))
-        })
+    /// The Services that the address is announced for, as one: the first, and those that may share with it.
+    pub fn unit(&self, address: IpAddr) -> Vec<(&ServiceKey, &Service)> {
+        let mut holders = self.holders(address);
+        let Some((key, first)) = holders.next() else { return Vec::new() };
+        let mut unit = vec![(key, first)];
+        let Some(sharing) = &first.sharing else { return unit };
+        let mut ports = sharing.ports.clone();
+        for (key, service) in holders {
+            let Some(other) = service.sharing.as_ref().filter(|other| sharing.agrees(other)) else {
+                continue;
+            };
+            if ports.is_disjoint(&other.ports) {
+                ports.extend(&other.ports);
+                unit.push((key, service));
+            }
+        }
+        unit
+    }
+
+    /// The pool that a Service's address is announced under.
+    pub(crate) fn origin<'a>(&'a self, service: &'a Service, address: IpAddr) -> Option<Origin<'a>> {
+        self.pools.origin(service.addresses.get(&address)?.as_ref(), address)
+    }
+}
+
+impl Service {
+    /// Whether it has the address for as long as the one before it: not if it was made anew under its name.
+    fn continues(&self, before: &Self, address: IpAddr) -> bool {
+        self.uid == before.uid && self.addresses.contains_key(&address)
     }
 }
 
@@ -293,10 +330,12 @@ mod tests {
 
     fn service(addresses: &[&str]) -> Service {
         Service {
+            uid: "u".to_owned(),
             labels: Labels::new(),
-            addresses: addresses.iter().map(|address| address.parse().unwrap()).collect(),
-            pool: None,
+            addresses: addresses.iter().map(|address| (address.parse().unwrap(), None)).collect(),
+            allocated_since: None,
             policy: TrafficPolicy::Cluster,
+            sharing: None,
         }
     }
 

@@ -1,15 +1,18 @@
 //! Services of type LoadBalancer: what they ask for, what they hold, and how that is written down.
 
+mod announced;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
-use announce::TrafficPolicy;
 use ipam::{Families, Family, Request};
 use k8s_openapi::api::core::v1::{LoadBalancerIngress, Service, ServiceSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition as Written;
 use k8s_openapi::jiff::Timestamp;
 use names::PoolName;
 use serde_json::{Value, json};
+
+pub use announced::announced;
 
 use crate::Invalid;
 use crate::annotation::{self, ADDRESS_POOL, ALLOW_SHARED_IP, IP_ALLOCATED_FROM_POOL, LOAD_BALANCER_IPS};
@@ -53,21 +56,6 @@ pub fn is_ours(service: &Service, class: Option<&str>) -> bool {
     let spec = service.spec.as_ref();
     spec.is_some_and(|spec| spec.type_.as_deref() == Some("LoadBalancer"))
         && spec.and_then(|spec| spec.load_balancer_class.as_deref()) == class
-}
-
-/// What an announcing node has to know of a Service that is ours.
-pub fn announced(service: &Service, class: Option<&str>) -> Option<announce::Service> {
-    let spec = service.spec.as_ref().filter(|_| is_ours(service, class))?;
-    let annotations = service.metadata.annotations.as_ref();
-    Some(announce::Service {
-        labels: service.metadata.labels.clone().unwrap_or_default(),
-        addresses: held(&ingress(service)).into_iter().collect(),
-        pool: annotations.and_then(held_from),
-        policy: match spec.external_traffic_policy.as_deref() {
-            Some("Local") => TrafficPolicy::Local,
-            _ => TrafficPolicy::Cluster,
-        },
-    })
 }
 
 impl LoadBalancer {

@@ -1,5 +1,5 @@
 use announce::{Exclusion, Family, Interfaces, Pools, Reach, Readiness, Service, TrafficPolicy, Usable};
-use names::Labels;
+use names::{Labels, Operator, Requirement};
 
 use super::*;
 
@@ -27,8 +27,14 @@ fn node() -> SeenNode {
 }
 
 fn service(addresses: &[&str]) -> Service {
-    let addresses = addresses.iter().map(|text| address(text)).collect();
-    Service { labels: Labels::new(), addresses, pool: None, policy: TrafficPolicy::Cluster }
+    Service {
+        uid: "u".to_owned(),
+        labels: Labels::new(),
+        addresses: addresses.iter().map(|text| (address(text), None)).collect(),
+        allocated_since: None,
+        policy: TrafficPolicy::Cluster,
+        sharing: None,
+    }
 }
 
 fn slice(service: &str, nodes: &[&str]) -> SliceEndpoints {
@@ -182,10 +188,42 @@ fn a_pool_that_was_never_understood_still_carries_the_services_that_name_it() {
     world.decide();
     world.apply(Update::UnreadablePool(PoolName::new("pool"), Labels::new()));
     assert_eq!(world.decide(), Commands::default(), "a known one stays as it is");
-    let named = Service { pool: Some(PoolName::new("broken")), ..service(&["198.51.100.1"]) };
-    world.apply(Update::Service(key("far"), Some(named)));
+    let gold = Selector::new([Requirement { key: "tier".into(), operator: Operator::Exists }]);
+    let pools = Pools { names: BTreeSet::new(), selectors: vec![gold] };
+    let by_label = BgpAdvertisement {
+        pools,
+        node_selectors: vec![],
+        service_selectors: vec![],
+        peers: BTreeSet::new(),
+        local_pref: None,
+    };
+    world.apply(Update::BgpAdvertisement(AdvertisementName::new("bgp"), Some(by_label)));
+    world.decide();
+    let far = address("198.51.100.1");
+    let addresses = [(far, Some(PoolName::new("broken")))].into();
+    world.apply(Update::Service(key("far"), Some(Service { addresses, ..service(&[]) })));
     world.apply(Update::EndpointSlice(slice_name("far-1"), Some(slice("far", &["n1"]))));
-    assert_eq!(world.decide(), Commands::default(), "nobody knows that pool");
-    world.apply(Update::UnreadablePool(PoolName::new("broken"), Labels::new()));
+    assert_eq!(world.decide().routes, BTreeMap::new(), "nobody knows that pool's labels");
+    let labels = [("tier".to_owned(), "gold".to_owned())].into();
+    world.apply(Update::UnreadablePool(PoolName::new("broken"), labels));
     assert!(world.decide().routes.contains_key(&route("198.51.100.1")));
+}
+
+#[test]
+fn a_service_that_shows_anothers_address_takes_nothing_over() {
+    for at_start in [false, true] {
+        let mut world = synced();
+        world.apply(Update::EndpointSlice(slice_name("mail-1"), Some(slice("mail", &["n1"]))));
+        if !at_start {
+            world.decide();
+        }
+        // The elder, by what it says of itself.
+        let other = Service { uid: "a".to_owned(), allocated_since: Some(0), ..service(&[VIP]) };
+        world.apply(Update::Service(key("mail"), Some(other)));
+        world.decide();
+        world.apply(Update::EndpointSlice(slice_name("web-1"), None));
+        let routes = world.decide().routes;
+        let expected = if at_start { [].into() } else { BTreeMap::from([(route(VIP), None)]) };
+        assert_eq!(routes, expected, "at start: {at_start}");
+    }
 }

@@ -1,8 +1,10 @@
-use names::{Labels, Operator, PoolName, Requirement};
+use names::{Labels, Operator, PoolName, Requirement, ServiceKey};
 
 use super::*;
-use crate::view::{Endpoints, Exclusion, Families, Peer, Pool, Reach, TrafficPolicy, Usable};
-use crate::{L2Advertisement, Pools};
+use crate::view::{Endpoints, Exclusion, Families, Peer, Pool, Reach, Service, TrafficPolicy, Usable};
+use crate::{L2Advertisement, Pools, Touched};
+
+mod sharing;
 
 const VIP: &str = "192.0.2.10";
 const VIP6: &str = "2001:db8::10";
@@ -37,8 +39,18 @@ fn node(name: &str) -> Node {
 }
 
 fn service(policy: TrafficPolicy) -> Service {
-    let addresses = [VIP.parse().unwrap(), VIP6.parse().unwrap()].into();
-    Service { labels: [("app".to_owned(), "web".to_owned())].into(), addresses, pool: None, policy }
+    Service {
+        uid: "web".to_owned(),
+        labels: [("app".to_owned(), "web".to_owned())].into(),
+        addresses: addresses(None),
+        allocated_since: Some(1),
+        policy,
+        sharing: None,
+    }
+}
+
+fn addresses(pool: Option<&str>) -> BTreeMap<IpAddr, Option<PoolName>> {
+    [VIP, VIP6].map(|address| (address.parse().unwrap(), pool.map(PoolName::new))).into()
 }
 
 fn endpoints(nodes: &[&str]) -> Endpoints {
@@ -258,9 +270,72 @@ fn the_pool_that_the_controller_named_counts_also_when_it_no_longer_has_the_addr
     let prefixes = vec!["198.51.100.0/24".parse().unwrap()];
     view.set_pool(PoolName::new("pool"), Some(Pool { labels: Labels::new(), prefixes }));
     assert_eq!(at(&view, "n1", VIP).bgp, Err(Silence::NoPool));
-    let named = Service { pool: Some(PoolName::new("pool")), ..service(TrafficPolicy::Cluster) };
+    let named = Service { addresses: addresses(Some("pool")), ..service(TrafficPolicy::Cluster) };
     view.set_service(key(), Some(named));
     assert!(at(&view, "n1", VIP).bgp.is_ok());
+}
+
+#[test]
+fn a_pool_that_was_deleted_goes_on_selecting_advertisements_for_what_came_from_it() {
+    let labelled = |tier: &str| {
+        let prefixes = vec!["198.51.100.0/24".parse().unwrap()];
+        Some(Pool { labels: [("tier".to_owned(), tier.to_owned())].into(), prefixes })
+    };
+    let mut view = view();
+    let gold = L2Advertisement {
+        pools: Pools { selectors: on("tier", "gold"), ..Pools::default() },
+        ..l2_advertisement()
+    };
+    view.set_l2_advertisement(AdvertisementName::new("l2"), Some(gold));
+    view.set_pool(PoolName::new("old"), labelled("gold"));
+    view.set_service(
+        key(),
+        Some(Service { addresses: addresses(Some("old")), ..service(TrafficPolicy::Cluster) }),
+    );
+    assert_eq!(owners(&view, VIP).len(), 1);
+    assert_eq!(view.set_pool(PoolName::new("old"), None), Touched::All);
+    assert_eq!(owners(&view, VIP).len(), 1, "the pool that has the address now is not gold");
+    view.set_pool(PoolName::new("old"), labelled("iron"));
+    assert_eq!(at(&view, "n1", VIP).l2, Err(Silence::NoAdvertisement));
+}
+
+#[test]
+fn of_a_pool_that_nobody_knew_only_the_name_counts() {
+    let from = |pools: Pools| {
+        let mut view = View::default();
+        view.set_node(NodeName::new("n1"), Some(node("n1")));
+        view.set_l2_advertisement(
+            AdvertisementName::new("l2"),
+            Some(L2Advertisement { pools, ..l2_advertisement() }),
+        );
+        let named = Service { addresses: addresses(Some("old")), ..service(TrafficPolicy::Cluster) };
+        view.set_service(key(), Some(named));
+        view.set_endpoints(key(), Some(endpoints(&["n1"])));
+        at(&view, "n1", VIP).l2
+    };
+    assert!(from(Pools::default()).is_ok());
+    assert!(from(Pools { names: [PoolName::new("old")].into(), selectors: vec![] }).is_ok());
+    let not_gold = Requirement { key: "tier".into(), operator: Operator::DoesNotExist };
+    let selectors = vec![Selector::new([not_gold])];
+    assert_eq!(from(Pools { names: BTreeSet::new(), selectors }), Err(Silence::NoAdvertisement));
+}
+
+#[test]
+fn an_address_that_a_move_gives_up_is_announced_under_its_old_pool() {
+    let mut view = view();
+    let only = |pool: &str| {
+        let pools = Pools { names: [PoolName::new(pool)].into(), selectors: vec![] };
+        Some(L2Advertisement { pools, ..l2_advertisement() })
+    };
+    view.set_l2_advertisement(AdvertisementName::new("l2"), only("old"));
+    let (old, new) = (VIP.parse().unwrap(), "192.0.2.11".parse().unwrap());
+    let both = [(old, Some(PoolName::new("old"))), (new, Some(PoolName::new("pool")))].into();
+    view.set_service(key(), Some(Service { addresses: both, ..service(TrafficPolicy::Cluster) }));
+    assert_eq!(owners(&view, VIP).len(), 1);
+    assert_eq!(at(&view, "n1", "192.0.2.11").l2, Err(Silence::NoAdvertisement));
+    view.set_l2_advertisement(AdvertisementName::new("new"), only("pool"));
+    assert_eq!(owners(&view, VIP).len(), 1);
+    assert_eq!(owners(&view, "192.0.2.11").len(), 1);
 }
 
 #[test]

@@ -180,6 +180,7 @@ fn an_announcing_node_reads_status_and_policy() {
     )
     .unwrap();
     let announced = announced(&service, None).unwrap();
-    assert_eq!(announced.addresses, ["10.0.0.5", "fd00::5"].map(|text| text.parse().unwrap()).into());
-    assert_eq!((announced.pool, announced.policy), (Some(PoolName::new("p")), TrafficPolicy::Local));
+    let from_p = |text: &str| (text.parse().unwrap(), Some(PoolName::new("p")));
+    assert_eq!(announced.addresses, ["10.0.0.5", "fd00::5"].map(from_p).into());
+    assert_eq!(announced.policy, announce::TrafficPolicy::Local);
 }
