@@ -2,7 +2,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::fmt::Display;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use k8s_openapi::api::core::v1::ObjectReference;
 use kube::runtime::events::{Event as Published, EventType, Recorder, Reporter};
@@ -12,6 +12,7 @@ use tokio::time::{sleep_until, timeout};
 use tracing::warn;
 
 use crate::Key;
+use crate::clock::now;
 use crate::rate::Rate;
 
 /// Events that wait; more are dropped and counted.
@@ -148,10 +149,6 @@ impl Losses {
         }
         self.0 += 1;
     }
-}
-
-fn now() -> Instant {
-    tokio::time::Instant::now().into_std()
 }
 
 /// What was said last about each of the objects that were spoken of most recently.

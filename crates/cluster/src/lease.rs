@@ -19,6 +19,7 @@ use tracing::{info, warn};
 
 use self::candidate::{Answer, Candidate, Request};
 use crate::backoff::seed;
+use crate::clock::now;
 
 mod candidate;
 
@@ -163,10 +164,6 @@ fn publish(leadership: &watch::Sender<Leadership>, now: Leadership) {
         }
         std::mem::replace(before, now) != now
     });
-}
-
-fn now() -> Instant {
-    tokio::time::Instant::now().into_std()
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@
 pub mod admin;
 mod backoff;
 mod client;
+mod clock;
 mod events;
 mod key;
 pub mod lease;

@@ -1,83 +1,35 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use futures::stream::FuturesUnordered;
 use futures::{FutureExt, StreamExt};
-use kube::api::{Api, ApiResource, DynamicObject, Patch, PatchParams};
-use kube::{Client, Resource};
-use serde_json::{Value, json};
+use kube::Client;
+use serde_json::Value;
 use tokio::sync::{Notify, watch};
 use tokio::time::{sleep_until, timeout};
-use tracing::{debug, warn};
 
+use self::gate::{Gate, Term};
+pub use self::object::Object;
 use self::pending::{Outcome, Pending};
-use crate::Key;
+use self::request::Patches;
 use crate::backoff::seed;
+use crate::clock::now;
+use crate::lease::Leadership;
 use crate::rate::Rate;
 
+mod gate;
+mod object;
 mod pending;
+mod request;
 
 /// Attempts at a time. One that hangs holds up none of the others but through this.
-const CONCURRENT: usize = 16;
+const CONCURRENT: usize = 32;
 /// An attempt that takes longer has failed.
 const ATTEMPT: Duration = Duration::from_secs(10);
-/// 200 writes a second, after this many at once.
-const BURST: u32 = 400;
-const INTERVAL: Duration = Duration::from_millis(5);
-
-/// Where something is written.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Object {
-    group: String,
-    version: String,
-    kind: String,
-    plural: String,
-    key: Key,
-}
-
-impl Object {
-    /// An object of kind `K`.
-    pub fn of<K: Resource<DynamicType = ()>>(key: Key) -> Self {
-        let ApiResource { group, version, kind, plural, .. } = ApiResource::erase::<K>(&());
-        Self { group, version, kind, plural, key }
-    }
-
-    fn resource(&self) -> ApiResource {
-        let api_version = if self.group.is_empty() {
-            self.version.clone()
-        } else {
-            format!("{}/{}", self.group, self.version)
-        };
-        ApiResource {
-            group: self.group.clone(),
-            version: self.version.clone(),
-            api_version,
-            kind: self.kind.clone(),
-            plural: self.plural.clone(),
-        }
-    }
-
-    fn api(&self, client: Client) -> Api<DynamicObject> {
-        match &self.key.namespace {
-            Some(namespace) => Api::namespaced_with(client, namespace, &self.resource()),
-            None => Api::all_with(client, &self.resource()),
-        }
-    }
-
-    /// A body as server-side apply wants it: with the object's identity.
-    fn identified(&self, mut body: Value) -> Value {
-        if let Value::Object(fields) = &mut body {
-            fields.insert("apiVersion".into(), json!(self.resource().api_version));
-            fields.insert("kind".into(), json!(self.kind));
-            let metadata = fields.entry("metadata").or_insert_with(|| json!({}));
-            if let Value::Object(metadata) = metadata {
-                metadata.insert("name".into(), json!(self.key.name));
-            }
-        }
-        body
-    }
-}
+/// A large cluster is written in one go, so that what limits it is the API server; beyond this, 500 writes a second.
+const BURST: u32 = 20_000;
+const INTERVAL: Duration = Duration::from_millis(2);
 
 /// What is written. Bodies say `metadata.uid` where another object of that name must not be written to.
 #[derive(Debug, Clone, PartialEq)]
@@ -110,12 +62,20 @@ pub struct Stats {
 
 #[derive(Debug)]
 struct Shared {
-    pending: Mutex<Pending<Object, Write>>,
+    gate: Gate,
+    pending: Mutex<Pending<Object, Patches>>,
     news: Notify,
-    count: watch::Sender<usize>,
+    load: watch::Sender<Load>,
     written: AtomicU64,
     failed: AtomicU64,
     gone: AtomicU64,
+}
+
+/// How much there is to do.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct Load {
+    pending: usize,
+    running: usize,
 }
 
 /// Brings the newest wanted state of each object to the API server.
@@ -128,11 +88,22 @@ pub struct Writer(Arc<Shared>);
 impl Writer {
     /// A writer with nothing to do. Nothing is written while [`Writer::run`] does not run.
     pub fn new() -> Self {
+        Self::behind(Gate::always_open())
+    }
+
+    /// The same, which writes only while this process leads. What is under way when that ends is dropped, and may
+    /// have been written or not.
+    pub fn led_by(leadership: watch::Receiver<Leadership>) -> Self {
+        Self::behind(Gate::led_by(leadership))
+    }
+
+    fn behind(gate: Gate) -> Self {
         let rate = Rate::new(INTERVAL, BURST);
         Self(Arc::new(Shared {
+            gate,
             pending: Mutex::new(Pending::new(CONCURRENT, rate, seed())),
             news: Notify::new(),
-            count: watch::Sender::new(0),
+            load: watch::Sender::default(),
             written: AtomicU64::new(0),
             failed: AtomicU64::new(0),
             gone: AtomicU64::new(0),
@@ -141,22 +112,36 @@ impl Writer {
 
     /// Wants an object to say this from now on. Never blocks.
     pub fn put(&self, object: Object, write: Write) {
-        let mut pending = self.pending();
-        pending.put(now(), object, write);
-        self.changed(pending);
+        let patches = Patches::new(&object, write);
+        self.change(|pending| pending.put(now(), object, patches));
     }
 
     /// Wants nothing of this object any more. An attempt under way is not taken back.
     pub fn forget(&self, object: &Object) {
-        let mut pending = self.pending();
-        pending.forget(object);
-        self.changed(pending);
+        self.change(|pending| pending.forget(object));
+    }
+
+    /// Wants nothing of any object any more, until it is put again: for when others decide.
+    pub fn clear(&self) {
+        self.change(Pending::clear);
     }
 
     /// Returns when everything that was put is written, or its object gone.
     pub async fn idle(&self) {
+        self.until(|load| load.pending == 0).await;
+    }
+
+    /// Attempts nothing more, ever, and returns when what is under way has ended, or this much later. Needs
+    /// [`Writer::run`] to run on.
+    pub async fn drain(&self, limit: Duration) {
+        self.change(Pending::stop);
+        // What has not ended by then is dropped when the lease is given back.
+        drop(timeout(limit, self.until(|load| load.running == 0)).await);
+    }
+
+    async fn until(&self, reached: impl Fn(&Load) -> bool) {
         // The sender lives in `self`, so waiting cannot fail.
-        drop(self.0.count.subscribe().wait_for(|count| *count == 0).await);
+        drop(self.0.load.subscribe().wait_for(reached).await);
     }
 
     /// How writing has gone so far.
@@ -172,45 +157,79 @@ impl Writer {
 
     /// Writes, for ever, as this field manager.
     pub async fn run(self, client: Client, manager: &'static str) {
+        let mut gate = self.0.gate.clone();
         let mut attempts = FuturesUnordered::new();
         loop {
-            while let Some((object, write)) = self.take() {
-                attempts.push(attempt(client.clone(), manager, object, write));
+            while let Some((object, patches, term)) = self.take() {
+                attempts.push(self.attempt(&client, manager, object, patches, term));
             }
-            let wake = self.pending().wake(now());
+            let wake = gate.open(now()).and_then(|_term| self.pending().wake(now()));
             let wake = wake
                 .map_or(futures::future::pending().left_future(), |at| sleep_until(at.into()).right_future());
             tokio::select! {
-                Some((object, write, outcome)) = attempts.next() => self.end(object, write, outcome),
+                Some((object, patches, outcome)) = attempts.next() => self.end(object, patches, outcome),
                 () = self.0.news.notified() => {}
+                () = gate.changed() => {}
                 () = wake => {}
             }
         }
     }
 
-    fn take(&self) -> Option<(Object, Write)> {
-        self.pending().take(now())
+    fn take(&self) -> Option<(Object, Patches, Term)> {
+        let now = now();
+        let term = self.0.gate.open(now)?;
+        let mut pending = self.pending();
+        let (object, patches) = pending.take(now)?;
+        self.tell(&pending);
+        Some((object, patches, term))
     }
 
-    fn end(&self, object: Object, write: Write, outcome: Outcome) {
+    async fn attempt(
+        &self,
+        client: &Client,
+        manager: &'static str,
+        object: Object,
+        patches: Patches,
+        term: Term,
+    ) -> (Object, Patches, Outcome) {
+        let gate = &self.0.gate;
+        let may_send = || gate.open(now()) == Some(term);
+        let outcome = tokio::select! {
+            // First, so that nothing goes out of a process that wakes up too late.
+            biased;
+            () = gate.clone().closed(term) => Outcome::Failed,
+            sent = timeout(ATTEMPT, patches.send(client, manager, &object, may_send)) => {
+                sent.unwrap_or(Outcome::Failed)
+            }
+        };
+        (object, patches, outcome)
+    }
+
+    fn end(&self, object: Object, patches: Patches, outcome: Outcome) {
         let counter = match outcome {
             Outcome::Written => &self.0.written,
             Outcome::Gone => &self.0.gone,
-            Outcome::Failed | Outcome::Refused => &self.0.failed,
+            Outcome::Failed | Outcome::Busy(_) | Outcome::Refused => &self.0.failed,
         };
         counter.fetch_add(1, Ordering::Relaxed);
-        let mut pending = self.pending();
-        pending.end(now(), object, write, outcome);
-        self.changed(pending);
+        self.change(|pending| pending.end(now(), object, patches, outcome));
     }
 
-    fn changed(&self, pending: MutexGuard<'_, Pending<Object, Write>>) {
-        self.0.count.send_replace(pending.len());
+    /// After this there may be something else to do.
+    fn change(&self, change: impl FnOnce(&mut Pending<Object, Patches>)) {
+        let mut pending = self.pending();
+        change(&mut pending);
+        self.tell(&pending);
         drop(pending);
         self.0.news.notify_one();
     }
 
-    fn pending(&self) -> MutexGuard<'_, Pending<Object, Write>> {
+    fn tell(&self, pending: &Pending<Object, Patches>) {
+        let load = Load { pending: pending.len(), running: pending.running() };
+        self.0.load.send_replace(load);
+    }
+
+    fn pending(&self) -> MutexGuard<'_, Pending<Object, Patches>> {
         self.0.pending.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -221,123 +240,5 @@ impl Default for Writer {
     }
 }
 
-fn now() -> Instant {
-    tokio::time::Instant::now().into_std()
-}
-
-async fn attempt(
-    client: Client,
-    manager: &'static str,
-    object: Object,
-    write: Write,
-) -> (Object, Write, Outcome) {
-    let api = object.api(client);
-    let outcome = match timeout(ATTEMPT, send(&api, manager, &object, &write)).await {
-        Ok(Ok(())) => Outcome::Written,
-        Ok(Err(error)) => judge(&error, &object, &write),
-        Err(_) => Outcome::Failed,
-    };
-    (object, write, outcome)
-}
-
-async fn send(
-    api: &Api<DynamicObject>,
-    manager: &str,
-    object: &Object,
-    write: &Write,
-) -> Result<(), kube::Error> {
-    let name = object.key.name.as_str();
-    let apply = PatchParams::apply(manager).force();
-    match write {
-        Write::MergeStatus(body) => {
-            let merge = PatchParams { field_manager: Some(manager.into()), ..PatchParams::default() };
-            api.patch_status(name, &merge, &Patch::Strategic(body)).await?;
-        }
-        Write::ApplyStatus(body) => {
-            api.patch_status(name, &apply, &Patch::Apply(object.identified(body.clone()))).await?;
-        }
-        Write::Apply { object: body, status } => {
-            api.patch(name, &apply, &Patch::Apply(object.identified(body.clone()))).await?;
-            api.patch_status(name, &apply, &Patch::Apply(object.identified(status.clone()))).await?;
-        }
-    }
-    Ok(())
-}
-
-fn judge(error: &kube::Error, object: &Object, write: &Write) -> Outcome {
-    let kube::Error::Api(status) = error else {
-        debug!(kind = object.kind, object = %object.key, %error, "a write failed and is tried again");
-        return Outcome::Failed;
-    };
-    let outcome = match status.code {
-        404 if !matches!(write, Write::Apply { .. }) => Outcome::Gone,
-        409 if status.message.contains("Precondition failed: UID") => Outcome::Gone,
-        422 if is_about_uid(status) => Outcome::Gone,
-        400 | 403 | 422 => Outcome::Refused,
-        _ => Outcome::Failed,
-    };
-    if outcome == Outcome::Refused {
-        warn!(kind = object.kind, object = %object.key, reason = status.message, "a write is refused");
-    } else {
-        debug!(kind = object.kind, object = %object.key, reason = status.message, ?outcome, "a write failed");
-    }
-    outcome
-}
-
-/// Another object has that name now: its uid is not the one in the patch.
-fn is_about_uid(status: &kube::core::Status) -> bool {
-    let causes = status.details.iter().flat_map(|details| &details.causes);
-    causes.into_iter().any(|cause| cause.field == "metadata.uid")
-}
-
 #[cfg(test)]
-mod tests {
-    use k8s_openapi::api::core::v1::Service;
-    use kube::core::Status;
-
-    use super::*;
-
-    fn judged(code: u16, message: &str, write: &Write) -> Outcome {
-        let status = Status { code, message: message.into(), ..Status::default() };
-        let object = Object::of::<Service>(Key::namespaced("d", "web"));
-        judge(&kube::Error::Api(Box::new(status)), &object, write)
-    }
-
-    #[test]
-    fn only_what_cannot_succeed_any_more_is_dropped() {
-        let merge = Write::MergeStatus(json!({}));
-        let apply = Write::Apply { object: json!({}), status: json!({}) };
-        assert_eq!(judged(404, "services \"web\" not found", &merge), Outcome::Gone);
-        assert_eq!(judged(404, "not found", &apply), Outcome::Failed);
-        assert_eq!(
-            judged(409, "Precondition failed: UID in precondition: a, UID in object meta: b", &merge),
-            Outcome::Gone
-        );
-        assert_eq!(judged(409, "the object has been modified", &merge), Outcome::Failed);
-        assert_eq!(judged(409, "cannot be fulfilled on services \"druid\"", &merge), Outcome::Failed);
-        assert_eq!(judged(422, "services \"druid\" is invalid", &merge), Outcome::Refused);
-        assert_eq!(judged(403, "services/status is forbidden", &merge), Outcome::Refused);
-        assert_eq!(judged(500, "etcdserver: request timed out", &merge), Outcome::Failed);
-    }
-
-    #[test]
-    fn an_applied_body_says_which_object_it_is_about() {
-        let object = Object::of::<Service>(Key::namespaced("d", "web"));
-        let body = object.identified(json!({"metadata": {"uid": "u"}, "status": {}}));
-        let expected = json!({
-            "apiVersion": "v1", "kind": "Service", "metadata": {"name": "web", "uid": "u"}, "status": {},
-        });
-        assert_eq!(body, expected);
-    }
-
-    #[tokio::test]
-    async fn what_is_forgotten_keeps_nobody_waiting() {
-        let writer = Writer::new();
-        let object = Object::of::<Service>(Key::namespaced("d", "web"));
-        writer.put(object.clone(), Write::MergeStatus(json!({})));
-        assert_eq!(writer.stats().pending, 1);
-        assert!(writer.idle().now_or_never().is_none());
-        writer.forget(&object);
-        writer.idle().await;
-    }
-}
+mod tests;

@@ -1,4 +1,4 @@
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use crate::backoff::Jitter;
@@ -18,19 +18,27 @@ pub(crate) enum Outcome {
     Gone,
     /// It may work next time.
     Failed,
+    /// It may work when the API server was left alone for this long.
+    Busy(Duration),
     /// The API server does not want it.
     Refused,
 }
+
+/// When a value is due; of those that are due at once, the one that came first.
+type Turn = (Instant, u64);
 
 /// What waits to be written: of each object the newest value only, and one attempt at a time.
 #[derive(Debug)]
 pub(crate) struct Pending<I, W> {
     slots: BTreeMap<I, Slot<W>>,
-    due: BTreeSet<(Instant, I)>,
+    due: BTreeMap<Turn, I>,
+    turns: u64,
     running: usize,
     limit: usize,
     rate: Rate,
     jitter: Jitter,
+    /// The API server is left alone until then.
+    busy: Option<Instant>,
 }
 
 #[derive(Debug)]
@@ -42,7 +50,7 @@ struct Slot<W> {
 #[derive(Debug)]
 enum Value<W> {
     /// To be written when it is due.
-    Waiting(W, Instant),
+    Waiting(W, Turn),
     /// Being written.
     Running,
     /// Being written, and to be replaced by this.
@@ -56,11 +64,13 @@ impl<I: Ord + Clone, W> Pending<I, W> {
     pub(crate) fn new(limit: usize, rate: Rate, seed: u64) -> Self {
         Self {
             slots: BTreeMap::new(),
-            due: BTreeSet::new(),
+            due: BTreeMap::new(),
+            turns: 0,
             running: 0,
             limit,
             rate,
             jitter: Jitter::new(seed),
+            busy: None,
         }
     }
 
@@ -69,12 +79,17 @@ impl<I: Ord + Clone, W> Pending<I, W> {
         self.slots.len()
     }
 
+    /// How many attempts are under way.
+    pub(crate) fn running(&self) -> usize {
+        self.running
+    }
+
     /// Wants an object to say this. An attempt that failed is made again at once, with the new value.
     pub(crate) fn put(&mut self, now: Instant, id: I, value: W) {
         let failures = match self.slots.remove(&id) {
             None => 0,
-            Some(Slot { value: Value::Waiting(_, at), failures }) => {
-                self.due.remove(&(at, id.clone()));
+            Some(Slot { value: Value::Waiting(_, turn), failures }) => {
+                self.due.remove(&turn);
                 failures
             }
             Some(Slot { value: Value::Running | Value::Replaced(_) | Value::Forgotten, failures }) => {
@@ -88,8 +103,8 @@ impl<I: Ord + Clone, W> Pending<I, W> {
     /// No longer wants anything of an object that is gone.
     pub(crate) fn forget(&mut self, id: &I) {
         match self.slots.remove(id) {
-            Some(Slot { value: Value::Waiting(_, at), .. }) => {
-                self.due.remove(&(at, id.clone()));
+            Some(Slot { value: Value::Waiting(_, turn), .. }) => {
+                self.due.remove(&turn);
             }
             Some(Slot { value: Value::Running | Value::Replaced(_) | Value::Forgotten, failures }) => {
                 self.slots.insert(id.clone(), Slot { value: Value::Forgotten, failures });
@@ -98,12 +113,22 @@ impl<I: Ord + Clone, W> Pending<I, W> {
         }
     }
 
+    /// No longer wants anything of any object.
+    pub(crate) fn clear(&mut self) {
+        self.due.clear();
+        self.slots.retain(|_, slot| !matches!(slot.value, Value::Waiting(..)));
+        self.slots.values_mut().for_each(|slot| slot.value = Value::Forgotten);
+    }
+
+    /// Attempts nothing from now on.
+    pub(crate) fn stop(&mut self) {
+        self.limit = 0;
+    }
+
     /// Takes what is to be attempted now.
     pub(crate) fn take(&mut self, now: Instant) -> Option<(I, W)> {
-        if self.running >= self.limit
-            || self.due.first().is_none_or(|(at, _)| *at > now)
-            || !self.rate.take(now)
-        {
+        let due = self.wake(now).is_some_and(|at| at <= now);
+        if !due || !self.rate.take(now) {
             return None;
         }
         let (_, id) = self.due.pop_first()?;
@@ -119,21 +144,27 @@ impl<I: Ord + Clone, W> Pending<I, W> {
 
     /// When to take again, unless an attempt ends or something is put before.
     pub(crate) fn wake(&self, now: Instant) -> Option<Instant> {
-        let (at, _) = self.due.first()?;
-        (self.running < self.limit).then(|| self.rate.next(now).max(*at))
+        let ((due, _), _) = self.due.first_key_value()?;
+        let at = self.rate.next(now).max(*due);
+        (self.running < self.limit).then(|| self.busy.map_or(at, |busy| busy.max(at)))
     }
 
     /// An attempt has ended. What failed waits for its next one, unless there is a newer value.
     pub(crate) fn end(&mut self, now: Instant, id: I, value: W, outcome: Outcome) {
         self.running = self.running.saturating_sub(1);
+        if let Outcome::Busy(breath) = outcome {
+            self.busy = self.busy.max(Some(now + breath));
+        }
         let Some(Slot { value: slot, failures }) = self.slots.remove(&id) else { return };
         let (newer, failures) = match (slot, outcome) {
             (Value::Forgotten, _) | (Value::Running | Value::Waiting(..), Outcome::Gone) => return,
             // The newer value may be about a new object of that name.
             (Value::Replaced(newer), Outcome::Written | Outcome::Gone) => (Some(newer), 0),
-            (Value::Replaced(newer), Outcome::Failed | Outcome::Refused) => (Some(newer), failures),
+            (Value::Replaced(newer), Outcome::Failed | Outcome::Busy(_) | Outcome::Refused) => {
+                (Some(newer), failures)
+            }
             (Value::Running | Value::Waiting(..), Outcome::Written) => return,
-            (Value::Running | Value::Waiting(..), Outcome::Failed | Outcome::Refused) => {
+            (Value::Running | Value::Waiting(..), Outcome::Failed | Outcome::Busy(_) | Outcome::Refused) => {
                 (None, failures.saturating_add(1))
             }
         };
@@ -142,7 +173,7 @@ impl<I: Ord + Clone, W> Pending<I, W> {
             None => {
                 let wait = match outcome {
                     Outcome::Refused => REFUSED_WAIT,
-                    Outcome::Failed | Outcome::Written | Outcome::Gone => {
+                    Outcome::Failed | Outcome::Busy(_) | Outcome::Written | Outcome::Gone => {
                         self.jitter.wait(failures, LONGEST_WAIT)
                     }
                 };
@@ -152,8 +183,10 @@ impl<I: Ord + Clone, W> Pending<I, W> {
     }
 
     fn wait(&mut self, id: I, value: W, at: Instant, failures: u32) {
-        self.due.insert((at, id.clone()));
-        self.slots.insert(id, Slot { value: Value::Waiting(value, at), failures });
+        let turn = (at, self.turns);
+        self.turns += 1;
+        self.due.insert(turn, id.clone());
+        self.slots.insert(id, Slot { value: Value::Waiting(value, turn), failures });
     }
 }
 

@@ -121,3 +121,61 @@ fn what_is_forgotten_is_not_written() {
     pending.end(now, "b", 1, Outcome::Written);
     assert_eq!((pending.len(), pending.take(now)), (0, None));
 }
+
+#[test]
+fn who_came_first_is_written_first() {
+    let (now, mut pending) = pending(9);
+    for id in ["c", "a", "b"] {
+        pending.put(now, id, 1);
+    }
+    let order = [(); 3].map(|()| pending.take(now).unwrap().0);
+    assert_eq!(order, ["c", "a", "b"]);
+}
+
+#[test]
+fn a_busy_api_server_is_left_alone_by_all() {
+    let (now, mut pending) = pending(9);
+    pending.put(now, "a", 1);
+    pending.put(now, "b", 2);
+    pending.put(now, "c", 3);
+    pending.take(now);
+    pending.take(now);
+    pending.end(now, "a", 1, Outcome::Busy(3 * SECOND));
+    pending.end(now, "b", 2, Outcome::Busy(SECOND));
+    assert_eq!((pending.take(now), pending.wake(now)), (None, Some(now + 3 * SECOND)));
+    let taken = [(); 3].map(|()| pending.take(now + 3 * SECOND).unwrap().0);
+    assert_eq!(taken, ["c", "a", "b"], "nothing is lost");
+}
+
+#[test]
+fn what_is_cleared_is_not_written_but_may_be_put_again() {
+    let (now, mut pending) = pending(9);
+    for id in ["a", "b", "c"] {
+        pending.put(now, id, 1);
+    }
+    pending.take(now);
+    pending.take(now);
+    pending.put(now, "b", 2);
+    pending.clear();
+    assert_eq!((pending.take(now), pending.running()), (None, 2));
+    pending.put(now, "b", 3);
+    pending.put(now, "c", 3);
+    pending.end(now, "a", 1, Outcome::Failed);
+    pending.end(now, "b", 1, Outcome::Failed);
+    assert_eq!(pending.take(now), Some(("c", 3)));
+    assert_eq!(pending.take(now), Some(("b", 3)));
+    assert_eq!(pending.take(now + 60 * SECOND), None);
+    assert_eq!(pending.len(), 2);
+}
+
+#[test]
+fn when_it_is_stopped_only_what_is_under_way_ends() {
+    let (now, mut pending) = pending(9);
+    pending.put(now, "a", 1);
+    pending.take(now);
+    pending.put(now, "b", 1);
+    pending.stop();
+    assert_eq!((pending.take(now), pending.wake(now), pending.running()), (None, None, 1));
+    pending.end(now, "a", 1, Outcome::Written);
+    assert_eq!((pending.take(now), pending.running(), pending.len()), (None, 0, 1));
+}
