@@ -117,7 +117,7 @@ impl<V, S> SeenObject<V, S> {
 pub(crate) fn pool(pool: &IpAddressPool) -> SeenPool {
     SeenObject {
         generation: pool.metadata.generation,
-        meaning: pool.spec.parse(),
+        meaning: pool.parse().map(|meaning| meaning.pool),
         status: Some(pool.status.clone().unwrap_or_default()),
     }
 }

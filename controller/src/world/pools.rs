@@ -121,5 +121,10 @@ fn ready(meaning: &Result<ipam::Pool, Invalid>, before: Option<Usage>) -> Condit
 
 /// A family that the pool has.
 fn tally(usage: Usage) -> Option<Tally> {
-    (usage.total > Count::Exactly(0)).then_some(Tally { used: usage.assigned, free: usage.available })
+    (usage.total > Count::Exactly(0)).then_some(Tally {
+        total: usage.total,
+        used: usage.assigned,
+        free: usage.available,
+        quarantined: Count::Exactly(0),
+    })
 }

@@ -179,6 +179,7 @@ fn outcome(decision: &Decision) -> Outcome {
     Outcome {
         addresses: grant.iter().flat_map(|grant| grant.addresses.iter().copied()).collect(),
         pool: grant.as_ref().map(|grant| grant.pool.clone()),
+        moving: None,
         allocated,
     }
 }

@@ -33,6 +33,19 @@ pub(crate) fn parse_all(field: &str, entries: &[String]) -> Result<Vec<IpNetwork
     Ok(ranges.into_iter().flat_map(Range::prefixes).collect())
 }
 
+/// CIDRs, ranges and single addresses as prefixes, in the order given. They only point at addresses, so they may
+/// overlap, and be such as no Service can have.
+///
+/// # Errors
+/// An entry that is none of these, runs backward or mixes families.
+pub(crate) fn parse_any(field: &str, entries: &[String]) -> Result<Vec<IpNetwork>, Invalid> {
+    let ranges = entries.iter().enumerate().map(|(index, entry)| {
+        let range = address(entry.trim()).and_then(|one| between(one, one)).or_else(|_| parse(entry));
+        range.map_err(|why| Invalid::new(format!("{field}[{index}]"), why))
+    });
+    Ok(ranges.collect::<Result<Vec<_>, _>>()?.into_iter().flat_map(Range::prefixes).collect())
+}
+
 fn parse(entry: &str) -> Result<Range, String> {
     match entry.split_once('-') {
         Some((first, last)) => between(address(first.trim())?, address(last.trim())?),
@@ -168,6 +181,25 @@ mod tests {
         ];
         for (entry, expected) in cases {
             assert_eq!(parsed(&[entry]).as_deref(), Ok(expected), "{entry}");
+        }
+    }
+
+    #[test]
+    fn single_addresses_do_where_addresses_are_only_pointed_at() {
+        let entries = ["10.0.0.1", " fd00::1 ", "10.0.0.0/31", "10.0.0.0-10.0.0.3", "127.0.0.1"];
+        let prefixes = parse_any("spec.exclude", &entries.map(String::from)).unwrap();
+        let expected = ["10.0.0.1/32", "fd00::1/128", "10.0.0.0/31", "10.0.0.0/30", "127.0.0.1/32"];
+        assert_eq!(prefixes, expected.map(|text| text.parse::<IpNetwork>().unwrap()));
+        for (wrong, why) in [
+            ("10.0.0.9-10.0.0.1", "after its end"),
+            ("10.0.0.1-fd00::1", "different families"),
+            ("10.0.0.0/33", "too long"),
+            ("::ffff:10.0.0.1", "is neither"),
+            ("1.2.3", "is neither"),
+        ] {
+            let refused = parse_any("spec.exclude", &["10.0.0.1".into(), wrong.into()]).unwrap_err();
+            assert_eq!(refused.field, "spec.exclude[1]", "{wrong}");
+            assert!(refused.why.contains(why), "{refused}");
         }
     }
 

@@ -3,12 +3,17 @@ use std::collections::BTreeMap;
 /// Whose annotations are honoured; of several that are set, the first.
 const PREFIXES: [&str; 3] = ["ferritelb.io", "metallb.io", "metallb.universe.tf"];
 
-/// The pool that a Service asks for.
+/// The pools that a Service asks for, separated by commas, the first that can serve it.
 pub(crate) const ADDRESS_POOL: &str = "address-pool";
 /// The addresses that a Service asks for, separated by commas.
 pub(crate) const LOAD_BALANCER_IPS: &str = "loadBalancerIPs";
 /// The key under which a Service would share its address.
 pub(crate) const ALLOW_SHARED_IP: &str = "allow-shared-ip";
+/// With `allow-shared-ip`: which nodes may announce an address whose Services are `externalTrafficPolicy: Local`
+/// with different pods. It is ours alone.
+pub(crate) const SHARE_LOCAL: &str = "share-local";
+/// The addresses that a Service is moved from, as JSON; written by the controller.
+pub(crate) const MOVING: &str = "moving";
 /// The pool that a Service's addresses came from; written by the controller.
 pub(crate) const IP_ALLOCATED_FROM_POOL: &str = "ip-allocated-from-pool";
 
@@ -30,6 +35,13 @@ impl Found<'_> {
 pub(crate) fn ours(name: &str) -> String {
     let [prefix, ..] = PREFIXES;
     format!("{prefix}/{name}")
+}
+
+/// Looks for an annotation of ours. An empty one asks for nothing.
+pub(crate) fn find_ours<'a>(annotations: &'a BTreeMap<String, String>, name: &str) -> Option<Found<'a>> {
+    let key = ours(name);
+    let value = annotations.get(&key)?.trim();
+    (!value.is_empty()).then_some(Found { key, value })
 }
 
 /// Looks for an annotation under each of the three prefixes. An empty one asks for nothing.

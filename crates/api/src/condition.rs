@@ -11,6 +11,24 @@ pub const READY: &str = "Ready";
 pub const ALLOCATED: &str = "ferritelb.io/Allocated";
 /// On a SpeakerStatus: the speaker accepts BGP connections.
 pub const BGP_LISTENING: &str = "BGPListening";
+/// On an IPAddressPool: an older pool has some of its addresses, so that it does not give these out. On an
+/// AddressReservation: an older one has some of its addresses.
+pub const OVERLAP: &str = "Overlap";
+/// On an IPAddressPool: Services keep addresses that are no longer its own. On an AddressReservation: no pool has
+/// some of its addresses.
+pub const OUTSIDE: &str = "Outside";
+/// On an IPAddressPool: its spec waits; the message says what it would do.
+pub const PAUSED: &str = "Paused";
+/// On an IPAddressPool: its Services are being moved to other pools.
+pub const DRAINING: &str = "Draining";
+/// On an IPAddressPool: some of its addresses are a node's, a gateway, or a subnet's own.
+pub const BLOCKED: &str = "Blocked";
+/// On an IPAddressPool: some of its addresses are in the cluster's range for Services or pods.
+pub const CIDR_CONFLICT: &str = "CIDRConflict";
+/// On an AddressReservation: its time is up.
+pub const EXPIRED: &str = "Expired";
+/// On an AddressReservation: some of its addresses are still held by others, or could not be chosen yet.
+pub const PENDING: &str = "Pending";
 /// The API server refuses longer messages.
 const MAX_MESSAGE: usize = 32_768;
 

@@ -1,7 +1,10 @@
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::CustomResourceExt;
 
-use crate::{BgpAdvertisement, BgpPeer, IpAddressPool, L2Advertisement, SpeakerStatus};
+use crate::{
+    AddressQuota, AddressReservation, BgpAdvertisement, BgpPeer, FerriteConfig, IpAddressPool,
+    L2Advertisement, SpeakerStatus,
+};
 
 /// The definition of every kind, as the API server is to have it.
 pub fn crds() -> Vec<CustomResourceDefinition> {
@@ -11,5 +14,8 @@ pub fn crds() -> Vec<CustomResourceDefinition> {
         BgpPeer::crd(),
         BgpAdvertisement::crd(),
         SpeakerStatus::crd(),
+        AddressQuota::crd(),
+        AddressReservation::crd(),
+        FerriteConfig::crd(),
     ]
 }

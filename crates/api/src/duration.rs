@@ -68,6 +68,19 @@ pub(crate) fn parse_seconds(field: &str, text: &str) -> Result<u64, Invalid> {
     }
 }
 
+/// A duration that is not longer than that.
+///
+/// # Errors
+/// As [`parse`], and a longer one.
+pub(crate) fn parse_within(field: &str, text: &str, most: Duration) -> Result<Duration, Invalid> {
+    let duration = parse(field, text)?;
+    if duration <= most {
+        Ok(duration)
+    } else {
+        Err(Invalid::new(field, format!("{text} is longer than {}s", most.as_secs())))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -107,5 +120,12 @@ mod tests {
     fn a_part_of_a_second_is_not_dropped_silently() {
         assert_eq!(parse_seconds("f", "1m"), Ok(60));
         assert!(parse_seconds("f", "1500ms").is_err());
+    }
+
+    #[test]
+    fn the_longest_is_still_allowed() {
+        let most = Duration::from_secs(90);
+        assert_eq!(parse_within("f", "1m30s", most), Ok(most));
+        assert_eq!(parse_within("f", "90.1s", most).unwrap_err().to_string(), "f: 90.1s is longer than 90s");
     }
 }

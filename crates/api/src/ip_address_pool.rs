@@ -1,11 +1,17 @@
-use ipam::{Assignment, BuggyAddresses};
+use std::time::Duration;
+
+use ipam::{Assignment, BuggyAddresses, Created, State};
 use ipnetwork::IpNetwork;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
-use kube::{CustomResource, ResourceExt};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
+use kube::{CustomResource, Resource, ResourceExt};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{Invalid, addresses, schema};
+use crate::{Invalid, addresses, duration, schema, selector};
+
+mod status;
+
+pub use status::{IpAddressPoolStatus, NamespaceHolds, Quarantined, Tally};
 
 /// Addresses that Services of type LoadBalancer may get.
 #[derive(CustomResource, Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -42,109 +48,208 @@ pub struct IpAddressPoolSpec {
     /// CIDRs (192.0.2.0/24; host bits are ignored) and ranges (192.0.2.10-192.0.2.20), IPv4 and IPv6 in any mix.
     #[schemars(schema_with = "schema::addresses")]
     pub addresses: Vec<String>,
+    /// CIDRs, ranges and single addresses that are not the pool's although `addresses` contains them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(schema_with = "schema::any_addresses")]
+    pub exclude: Vec<String>,
     /// Whether Services get addresses from here that do not name the pool or one of its addresses.
     #[serde(default = "yes")]
     pub auto_assign: bool,
     /// Keeps IPv4 addresses that end in .0 or .255 from being given out, which some old equipment drops.
     #[serde(default, rename = "avoidBuggyIPs")]
     pub avoid_buggy_ips: bool,
+    /// For which Services the pool is, whatever these ask for; unset means all. A change of it takes no address
+    /// away.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::not_null::<ServiceAllocation>")]
+    pub service_allocation: Option<ServiceAllocation>,
+    /// Gives out nothing new; Services keep what they have.
+    #[serde(default)]
+    pub disabled: bool,
+    /// Gives out nothing new, and moves the Services that have an address from here to other pools. Goes beyond
+    /// `disabled`.
+    #[serde(default)]
+    pub drain: bool,
+    /// While true, this spec is not used: the condition Paused says what it would do, and the spec in
+    /// `status.inEffect` goes on. A pool that was created with it gives out nothing.
+    #[serde(default)]
+    pub paused: bool,
+    /// What becomes of an address that a Service has when it stops being the pool's, by an edit, an older pool
+    /// that has it too, changed labels of the Service or its namespace, or the pool's deletion. Keep: it stays.
+    /// Move: its Service gets one of another pool beside it, and then loses it. Release: it is taken away.
+    #[serde(default)]
+    pub on_remove: OnRemove,
+    /// How long a freed address is given to no other Service while others are free; 0s for not at all.
+    #[serde(default = "reuse_after")]
+    #[schemars(schema_with = "schema::reuse_after")]
+    pub reuse_after: String,
+}
+
+/// For which Services a pool is, and when it is tried.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ServiceAllocation {
+    /// Of the pools that could serve a Service, the one with the lowest priority is tried first; 0 comes last.
+    #[serde(default)]
+    #[schemars(schema_with = "schema::uint32")]
+    pub priority: u32,
+    /// Services in these namespaces. With no namespace selector either: in all.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(schema_with = "schema::names")]
+    pub namespaces: Vec<String>,
+    /// Services in namespaces with these labels; one selector that matches is enough. A selector that matches no
+    /// namespace lets none in.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub namespace_selectors: Vec<LabelSelector>,
+    /// Services with these labels; one selector that matches is enough, none given means all.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub service_selectors: Vec<LabelSelector>,
+}
+
+/// What becomes of an address that a Service has when it stops being its pool's.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum OnRemove {
+    /// It stays.
+    #[default]
+    Keep,
+    /// Its Service is moved to another pool.
+    Move,
+    /// It is taken away.
+    Release,
 }
 
 const fn yes() -> bool {
     true
 }
 
-/// What became of the pool. The counts stop at 2^63-1; `used` and `free` are for people.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct IpAddressPoolStatus {
-    /// IPv4 addresses that Services have.
-    #[serde(default, rename = "assignedIPv4")]
-    #[schemars(schema_with = "schema::count")]
-    pub assigned_ipv4: i64,
-    /// IPv6 addresses that Services have.
-    #[serde(default, rename = "assignedIPv6")]
-    #[schemars(schema_with = "schema::count")]
-    pub assigned_ipv6: i64,
-    /// IPv4 addresses that are free.
-    #[serde(default, rename = "availableIPv4")]
-    #[schemars(schema_with = "schema::count")]
-    pub available_ipv4: i64,
-    /// IPv6 addresses that are free.
-    #[serde(default, rename = "availableIPv6")]
-    #[schemars(schema_with = "schema::count")]
-    pub available_ipv6: i64,
-    /// Addresses that Services have, by family.
-    #[serde(default)]
-    pub used: String,
-    /// Addresses that are free, by family.
-    #[serde(default)]
-    pub free: String,
-    /// Ready: whether the pool is in use as it is written.
-    #[serde(default)]
-    #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
-    pub conditions: Vec<Condition>,
+fn reuse_after() -> String {
+    "10m".into()
 }
 
-/// How many addresses of one family are used and free.
+/// What a pool's manifest asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Tally {
-    /// Those that Services have, as a status field holds it.
-    pub used: ipam::Count,
-    /// The rest.
-    pub free: ipam::Count,
+pub struct PoolMeaning {
+    /// The pool as its spec says.
+    pub pool: ipam::Pool,
+    /// Whether that is used now.
+    pub hold: Hold,
 }
 
-impl IpAddressPoolStatus {
-    /// The status of a pool with these counts; a family that the pool does not have is `None`.
-    pub fn new(v4: Option<&Tally>, v6: Option<&Tally>, conditions: Vec<Condition>) -> Self {
-        let number = |tally: Option<&Tally>, of: fn(&Tally) -> ipam::Count| {
-            tally.map_or(0, |tally| of(tally).as_i64())
+/// Whether a pool's spec is used as it is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Hold {
+    /// It is.
+    None,
+    /// It waits, and what was in effect before goes on (`paused`).
+    Paused,
+}
+
+const REUSE_AFTER: &str = "spec.reuseAfter";
+const LONGEST_REUSE_AFTER: Duration = Duration::from_hours(30 * 24);
+
+impl IpAddressPoolSpec {
+    /// What the pool gives out, and to whom, if it was created then.
+    ///
+    /// # Errors
+    /// An entry that is no address range, cannot be given to a Service, or overlaps another; a selector that is
+    /// none; a duration that is none, or too long.
+    pub fn parse(&self, created: Created) -> Result<PoolMeaning, Invalid> {
+        let Self {
+            addresses,
+            exclude,
+            auto_assign,
+            avoid_buggy_ips,
+            service_allocation,
+            disabled,
+            drain,
+            paused,
+            on_remove,
+            reuse_after,
+        } = self;
+        let anyone = ServiceAllocation::default();
+        let ServiceAllocation { priority, namespaces, namespace_selectors, service_selectors } =
+            service_allocation.as_ref().unwrap_or(&anyone);
+        let pool = ipam::Pool {
+            prefixes: addresses::parse_all("spec.addresses", addresses)?,
+            exclude: addresses::parse_any("spec.exclude", exclude)?,
+            assignment: if *auto_assign { Assignment::Automatic } else { Assignment::OnRequest },
+            buggy_addresses: buggy_addresses(*avoid_buggy_ips),
+            audience: selector::audience(
+                "spec.serviceAllocation",
+                namespaces,
+                namespace_selectors,
+                service_selectors,
+            )?,
+            priority: *priority,
+            state: state(*disabled, *drain),
+            on_remove: (*on_remove).into(),
+            reuse_after: duration::parse_within(REUSE_AFTER, reuse_after, LONGEST_REUSE_AFTER)?,
+            created,
         };
-        Self {
-            assigned_ipv4: number(v4, |tally| tally.used),
-            assigned_ipv6: number(v6, |tally| tally.used),
-            available_ipv4: number(v4, |tally| tally.free),
-            available_ipv6: number(v6, |tally| tally.free),
-            used: by_family(v4.map(|tally| tally.used), v6.map(|tally| tally.used)),
-            free: by_family(v4.map(|tally| tally.free), v6.map(|tally| tally.free)),
-            conditions,
+        Ok(PoolMeaning { pool, hold: if *paused { Hold::Paused } else { Hold::None } })
+    }
+}
+
+const fn buggy_addresses(avoid: bool) -> BuggyAddresses {
+    if avoid { BuggyAddresses::Avoided } else { BuggyAddresses::GivenOut }
+}
+
+const fn state(disabled: bool, drain: bool) -> State {
+    match (drain, disabled) {
+        (true, _) => State::Drained,
+        (false, true) => State::Disabled,
+        (false, false) => State::Open,
+    }
+}
+
+impl From<OnRemove> for ipam::OnRemove {
+    fn from(on_remove: OnRemove) -> Self {
+        match on_remove {
+            OnRemove::Keep => Self::Keep,
+            OnRemove::Move => Self::Move,
+            OnRemove::Release => Self::Release,
         }
     }
 }
 
-fn by_family(v4: Option<ipam::Count>, v6: Option<ipam::Count>) -> String {
-    let parts = [v4.map(|count| format!("{count} IPv4")), v6.map(|count| format!("{count} IPv6"))];
-    parts.into_iter().flatten().collect::<Vec<_>>().join(", ")
-}
-
-impl IpAddressPoolSpec {
-    /// What the pool gives out, and to whom.
-    ///
-    /// # Errors
-    /// An entry that is no address range, cannot be given to a Service, or overlaps another.
-    pub fn parse(&self) -> Result<ipam::Pool, Invalid> {
-        let Self { addresses, auto_assign, avoid_buggy_ips } = self;
-        Ok(ipam::Pool {
-            prefixes: addresses::parse_all("spec.addresses", addresses)?,
-            assignment: if *auto_assign { Assignment::Automatic } else { Assignment::OnRequest },
-            buggy_addresses: if *avoid_buggy_ips {
-                BuggyAddresses::Avoided
-            } else {
-                BuggyAddresses::GivenOut
-            },
-            ..ipam::Pool::default()
-        })
-    }
+/// When an object was created; one that the API server has not stored yet is the eldest.
+pub(crate) fn created(object: &impl Resource) -> Created {
+    object
+        .meta()
+        .creation_timestamp
+        .as_ref()
+        .map_or_else(Created::default, |time| Created(time.0.as_second()))
 }
 
 impl IpAddressPool {
+    /// What the manifest asks for.
+    ///
+    /// # Errors
+    /// As [`IpAddressPoolSpec::parse`].
+    pub fn parse(&self) -> Result<PoolMeaning, Invalid> {
+        self.spec.parse(created(self))
+    }
+
+    /// The pool that goes on while the manifest is paused, as the status records it. A record that means nothing
+    /// is none.
+    pub fn in_effect(&self) -> Option<ipam::Pool> {
+        let spec = self.status.as_ref()?.in_effect.as_ref()?;
+        spec.parse(created(self)).ok().map(|meaning| meaning.pool)
+    }
+
     /// What an announcing node has to know of it.
     ///
     /// # Errors
     /// As [`IpAddressPoolSpec::parse`].
     pub fn announced(&self) -> Result<announce::Pool, Invalid> {
-        let prefixes: Vec<IpNetwork> = self.spec.parse()?.prefixes;
+        let PoolMeaning { pool, hold } = self.parse()?;
+        let prefixes: Vec<IpNetwork> = match hold {
+            Hold::None => pool.prefixes,
+            Hold::Paused => self.in_effect().map(|pool| pool.prefixes).unwrap_or_default(),
+        };
         Ok(announce::Pool { labels: self.labels().clone(), prefixes })
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -11,6 +11,8 @@
     reason = "it takes the types of two printer columns for one attribute"
 )]
 
+mod address_quota;
+mod address_reservation;
 mod addresses;
 mod advertisement;
 mod annotation;
@@ -19,6 +21,7 @@ pub mod condition;
 mod crds;
 mod duration;
 mod endpoint_slice;
+mod ferrite_config;
 mod invalid;
 mod ip_address_pool;
 pub mod node;
@@ -26,7 +29,13 @@ mod schema;
 mod selector;
 pub mod service;
 pub mod speaker_status;
+mod timestamp;
 
+pub use address_quota::{AddressQuota, AddressQuotaSpec, AddressQuotaStatus, AddressQuotaUsage, Per};
+pub use address_reservation::{
+    AddressReservation, AddressReservationSpec, AddressReservationStatus, HeldAddress, ReclaimPolicy,
+    ReservationMeaning, ReservedFor, ServiceSelector,
+};
 pub use advertisement::{
     AdvertisementStatus, BgpAdvertisement, BgpAdvertisementSpec, L2Advertisement, L2AdvertisementSpec,
 };
@@ -34,7 +43,11 @@ pub use bgp_peer::{BgpPeer, BgpPeerSpec, BgpPeerStatus, Distance, Peer};
 pub use condition::Condition;
 pub use crds::crds;
 pub use endpoint_slice::SliceEndpoints;
+pub use ferrite_config::{FerriteConfig, FerriteConfigSpec, FerriteConfigStatus, MovesSpec, Settings};
 pub use invalid::Invalid;
-pub use ip_address_pool::{IpAddressPool, IpAddressPoolSpec, IpAddressPoolStatus, Tally};
+pub use ip_address_pool::{
+    Hold, IpAddressPool, IpAddressPoolSpec, IpAddressPoolStatus, NamespaceHolds, OnRemove, PoolMeaning,
+    Quarantined, ServiceAllocation, Tally,
+};
 pub use service::LoadBalancer;
 pub use speaker_status::{BgpSession, SpeakerState, SpeakerStatus};

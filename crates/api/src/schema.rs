@@ -3,7 +3,7 @@
 //! They are written out where the derived ones would not do: `format: uint32` is unknown to the API server
 //! and makes kubectl warn, and an `Option` would make the field nullable.
 
-use schemars::{Schema, SchemaGenerator, json_schema};
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 
 /// As `metav1.Duration` is written.
 const DURATION: &str = r"^(0|([0-9]+(\.[0-9]+)?(ns|us|µs|ms|s|m|h))+)$";
@@ -93,6 +93,65 @@ pub(crate) fn interfaces(_: &mut SchemaGenerator) -> Schema {
         "maxItems": 64,
         "items": { "type": "string", "minLength": 1, "maxLength": 15 },
         "x-kubernetes-list-type": "set",
+    })
+}
+
+/// A type's own schema, for a field that may be left out but is never null.
+pub(crate) fn not_null<T: JsonSchema>(generator: &mut SchemaGenerator) -> Schema {
+    generator.subschema_for::<T>()
+}
+
+/// A list that has one writer, which writes it as a whole.
+pub(crate) fn bounded<T: JsonSchema, const MOST: usize>(generator: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "array",
+        "maxItems": MOST,
+        "items": generator.subschema_for::<T>(),
+        "x-kubernetes-list-type": "atomic",
+    })
+}
+
+pub(crate) fn date_time(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({ "type": "string", "format": "date-time" })
+}
+
+pub(crate) fn reuse_after(_: &mut SchemaGenerator) -> Schema {
+    duration("duration(self) <= duration('720h')", "reuseAfter must be 0s to 720h, which is 30 days")
+}
+
+pub(crate) fn overlap(_: &mut SchemaGenerator) -> Schema {
+    duration("duration(self) <= duration('1h')", "overlap must be 0s to 1h")
+}
+
+pub(crate) fn max_concurrent(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({ "type": "integer", "format": "int32", "minimum": 1, "maximum": 1000 })
+}
+
+/// How many addresses a reservation may choose.
+pub(crate) fn reserved_count(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({ "type": "integer", "format": "int32", "minimum": 0, "maximum": 1024 })
+}
+
+/// The name of an object.
+pub(crate) fn name(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({ "type": "string", "minLength": 1, "maxLength": 253 })
+}
+
+/// CIDRs, ranges and single addresses.
+pub(crate) fn any_addresses(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "array",
+        "maxItems": 512,
+        "items": {
+            "type": "string",
+            "maxLength": 96,
+            "x-kubernetes-validations": [{
+                "rule": "isIP(self) || isCIDR(self) || (self.split('-').size() == 2 && \
+                         isIP(self.split('-')[0].trim()) && isIP(self.split('-')[1].trim()))",
+                "message": "must be a CIDR such as 192.0.2.0/24, a range such as 192.0.2.10-192.0.2.20 or an address",
+            }],
+        },
+        "x-kubernetes-list-type": "atomic",
     })
 }
 

@@ -1,3 +1,4 @@
+use ipam::Audience;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, LabelSelectorRequirement};
 use names::{Operator, Requirement, Selector};
 
@@ -10,6 +11,23 @@ use crate::Invalid;
 pub(crate) fn parse_all(field: &str, selectors: &[LabelSelector]) -> Result<Vec<Selector>, Invalid> {
     let numbered = selectors.iter().enumerate();
     numbered.map(|(index, selector)| parse(&format!("{field}[{index}]"), selector)).collect()
+}
+
+/// Certain Services, by three fields of an object that is itself the field of that name.
+///
+/// # Errors
+/// As [`parse_all`].
+pub(crate) fn audience(
+    field: &str,
+    namespaces: &[String],
+    namespace_selectors: &[LabelSelector],
+    service_selectors: &[LabelSelector],
+) -> Result<Audience, Invalid> {
+    Ok(Audience {
+        namespaces: namespaces.iter().cloned().collect(),
+        namespace_selectors: parse_all(&format!("{field}.namespaceSelectors"), namespace_selectors)?,
+        service_selectors: parse_all(&format!("{field}.serviceSelectors"), service_selectors)?,
+    })
 }
 
 fn parse(field: &str, selector: &LabelSelector) -> Result<Selector, Invalid> {

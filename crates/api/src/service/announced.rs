@@ -1,21 +1,15 @@
 //! What an announcing node has to know of a Service.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use announce::{Backend, Protocol, Sharing, TrafficPolicy};
-use k8s_openapi::api::core::v1::{Service, ServicePort, ServiceSpec};
+use k8s_openapi::api::core::v1::{Service, ServiceSpec};
+use k8s_openapi::jiff::Timestamp;
 use names::PoolName;
-use serde::Deserialize;
 
-use super::{held, held_from, ingress, is_ours};
-use crate::annotation::{self, ALLOW_SHARED_IP};
-use crate::condition::ALLOCATED;
-
-/// What the controller writes while a Service moves from some addresses to others.
-const MOVING: &str = "moving";
-/// How Services of `externalTrafficPolicy: Local` share an address.
-const SHARE_LOCAL: &str = "share-local";
+use super::{Moving, held, held_from, ingress, is_ours, request};
+use crate::annotation::{self, MOVING};
 
 type Annotations = BTreeMap<String, String>;
 
@@ -43,59 +37,45 @@ fn policy(spec: &ServiceSpec) -> TrafficPolicy {
     }
 }
 
-/// The parts of a move that say under which pool its old addresses are announced.
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Moving {
-    from: BTreeSet<IpAddr>,
-    from_pool: String,
-}
-
 fn addresses(service: &Service, annotations: &Annotations) -> BTreeMap<IpAddr, Option<PoolName>> {
+    let held = held(&ingress(service));
     let pool = held_from(annotations);
     let moving = annotations.get(&annotation::ours(MOVING));
-    let moving: Option<Moving> = moving.and_then(|text| serde_json::from_str(text).ok());
+    let moving = moving.and_then(|text| Moving::parse(text, &held));
     let origin = |address: &IpAddr| match &moving {
-        Some(moving) if moving.from.contains(address) => Some(PoolName::new(&moving.from_pool)),
+        Some(moving) if moving.from.contains(address) => Some(moving.pool.clone()),
         Some(_) | None => pool.clone(),
     };
-    held(&ingress(service)).into_iter().map(|address| (address, origin(&address))).collect()
+    held.iter().map(|address| (*address, origin(address))).collect()
 }
 
 fn allocated_since(service: &Service) -> Option<i64> {
     let conditions = service.status.as_ref().and_then(|status| status.conditions.as_ref());
-    let allocated = conditions.into_iter().flatten();
-    let mut allocated = allocated.filter(|one| one.type_ == ALLOCATED && one.status == "True");
-    allocated.next().map(|condition| condition.last_transition_time.0.as_second())
+    super::allocated_since(conditions.into_iter().flatten()).map(Timestamp::as_second)
 }
 
 fn sharing(spec: &ServiceSpec, annotations: &Annotations) -> Option<Sharing> {
-    let key = annotation::find(annotations, ALLOW_SHARED_IP)?.value.to_owned();
-    let backend = match annotation::find(annotations, SHARE_LOCAL).map(|found| found.value) {
-        Some("any") => Backend::LocalToAny,
-        Some("all") => Backend::LocalToAll,
-        Some(_) => return None,
-        None => backend(spec),
-    };
-    let ports = spec.ports.iter().flatten().filter_map(port).collect();
-    Some(Sharing { key, ports, backend })
+    let ipam::Sharing { key, ports, backend } = request::sharing(spec, annotations).ok()??;
+    let ports = ports.into_iter().map(|(protocol, port)| (carried(protocol), port));
+    Some(Sharing { key, ports: ports.collect(), backend: reached(backend) })
 }
 
-fn backend(spec: &ServiceSpec) -> Backend {
-    match (policy(spec), spec.selector.as_ref().filter(|labels| !labels.is_empty())) {
-        (TrafficPolicy::Cluster, _) => Backend::Cluster,
-        (TrafficPolicy::Local, Some(labels)) => Backend::Local(labels.clone()),
-        (TrafficPolicy::Local, None) => Backend::Unselected,
+const fn carried(protocol: ipam::Protocol) -> Protocol {
+    match protocol {
+        ipam::Protocol::Tcp => Protocol::Tcp,
+        ipam::Protocol::Udp => Protocol::Udp,
+        ipam::Protocol::Sctp => Protocol::Sctp,
     }
 }
 
-fn port(port: &ServicePort) -> Option<(Protocol, u16)> {
-    let protocol = match port.protocol.as_deref() {
-        Some("UDP") => Protocol::Udp,
-        Some("SCTP") => Protocol::Sctp,
-        _ => Protocol::Tcp,
-    };
-    Some((protocol, u16::try_from(port.port).ok()?))
+fn reached(backend: ipam::Backend) -> Backend {
+    match backend {
+        ipam::Backend::Cluster => Backend::Cluster,
+        ipam::Backend::Local(labels) => Backend::Local(labels),
+        ipam::Backend::Unselected => Backend::Unselected,
+        ipam::Backend::LocalToAny => Backend::LocalToAny,
+        ipam::Backend::LocalToAll => Backend::LocalToAll,
+    }
 }
 
 #[cfg(test)]

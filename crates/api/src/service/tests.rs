@@ -1,5 +1,9 @@
+use std::collections::BTreeSet;
+
+use ipam::{Backend, Families, Family, Protocol, Sharing};
+
 use super::*;
-use crate::condition::Status;
+use crate::Invalid;
 
 /// A Service of type LoadBalancer with this spec and these annotations.
 fn service(spec: Value, annotations: Value) -> Service {
@@ -25,17 +29,18 @@ fn outcome(addresses: &[&str]) -> Outcome {
     Outcome {
         addresses: addresses.iter().map(|address| address.parse().unwrap()).collect(),
         pool: (!addresses.is_empty()).then(|| PoolName::new("p")),
+        moving: None,
         allocated: Condition::new(ALLOCATED, Status::True, "Allocated", "from pool p"),
     }
 }
 
 /// The Service as the API server would have it after a strategic merge patch of ours.
 fn patched(mut service: Service, patch: &Value) -> Service {
-    let ours = annotation::ours(IP_ALLOCATED_FROM_POOL);
-    let pool = patch.pointer("/metadata/annotations").unwrap().get(&ours).unwrap().as_str();
     let annotations = service.metadata.annotations.get_or_insert_default();
-    annotations.remove(&ours);
-    annotations.extend(pool.map(|pool| (ours, pool.to_string())));
+    for (key, value) in patch.pointer("/metadata/annotations").unwrap().as_object().unwrap() {
+        annotations.remove(key);
+        annotations.extend(value.as_str().map(|value| (key.clone(), value.to_string())));
+    }
     service.status = serde_json::from_value(patch.get("status").unwrap().clone()).unwrap();
     service
 }
@@ -103,18 +108,228 @@ fn what_cannot_be_honoured_is_named() {
     );
 }
 
-#[test]
-fn sharing_is_refused_by_name_and_not_ignored() {
-    let refused =
-        request(json!({"clusterIP": "10.96.0.1"}), json!({"metallb.io/allow-shared-ip": "k"})).unwrap_err();
-    assert_eq!(refused.field, "metadata.annotations[metallb.io/allow-shared-ip]");
+/// The prefixes under which annotations are honoured.
+const PREFIXES: [&str; 3] = ["ferritelb.io", "metallb.io", "metallb.universe.tf"];
+
+fn field(key: &str) -> String {
+    format!("metadata.annotations[{key}]")
 }
 
 #[test]
-fn a_pool_is_asked_for_by_annotation() {
-    let pools = |annotations| request(json!({}), annotations).unwrap().pools;
-    assert_eq!(pools(json!({"metallb.universe.tf/address-pool": "p"})), [PoolName::new("p")]);
-    assert_eq!(pools(json!({})), []);
+fn every_annotation_is_honoured_under_every_prefix() {
+    for prefix in PREFIXES {
+        let annotated = |name: &str, value: &str| {
+            request(json!({}), json!({ format!("{prefix}/{name}"): value })).unwrap()
+        };
+        let addresses = annotated("loadBalancerIPs", "10.0.0.5").addresses;
+        assert_eq!(addresses, ["10.0.0.5".parse().unwrap()].into(), "{prefix}");
+        assert_eq!(annotated("address-pool", "p").pools, [PoolName::new("p")], "{prefix}");
+        assert_eq!(annotated("allow-shared-ip", "k").sharing.unwrap().key, "k", "{prefix}");
+        let service = service(json!({}), json!({ format!("{prefix}/ip-allocated-from-pool"): "p" }));
+        let held_from = LoadBalancer::parse(&service, None).unwrap().held_from;
+        assert_eq!(held_from, Some(PoolName::new("p")), "{prefix}");
+    }
+}
+
+#[test]
+fn what_is_ours_alone_is_read_under_our_prefix_only() {
+    for prefix in ["metallb.io", "metallb.universe.tf"] {
+        let annotations =
+            json!({ format!("{prefix}/share-local"): "nonsense", format!("{prefix}/moving"): MOVING_RECORD });
+        let service = moved(annotations);
+        let seen = LoadBalancer::parse(&service, None).unwrap();
+        assert_eq!((seen.request.unwrap().sharing, seen.moving), (None, None), "{prefix}");
+    }
+}
+
+#[test]
+fn pools_are_asked_for_in_order_and_once_each() {
+    let pools = |text: &str| {
+        let request = request(json!({}), json!({ "ferritelb.io/address-pool": text }));
+        let names = request.map(|request| request.pools.iter().map(ToString::to_string).collect::<Vec<_>>());
+        names.map_err(|invalid| invalid.field)
+    };
+    assert_eq!(pools(" b , a,c "), Ok(vec!["b".into(), "a".into(), "c".into()]));
+    assert_eq!(pools("b,a,b"), Ok(vec!["b".into(), "a".into()]));
+    assert_eq!(pools(" "), Ok(vec![]));
+    for text in ["a,", ",a", "a,,b", ","] {
+        assert_eq!(pools(text), Err(field("ferritelb.io/address-pool")), "{text}");
+    }
+}
+
+#[test]
+fn labels_are_asked_with() {
+    let mut service = service(json!({}), json!({}));
+    service.metadata.labels = Some([("app".to_string(), "web".to_string())].into());
+    let request = LoadBalancer::parse(&service, None).unwrap().request.unwrap();
+    assert_eq!(request.labels, service.metadata.labels.unwrap());
+}
+
+fn sharing(spec: Value, annotations: Value) -> Result<Option<Sharing>, String> {
+    request(spec, annotations).map(|request| request.sharing).map_err(|invalid| invalid.field)
+}
+
+#[test]
+fn a_key_shares_by_what_the_service_listens_on() {
+    let ports = json!([{"port": 80}, {"port": 53, "protocol": "UDP"}, {"port": 9, "protocol": "SCTP"}]);
+    let shared = sharing(json!({ "ports": ports }), json!({ "metallb.io/allow-shared-ip": " k " }));
+    let ports: BTreeSet<_> = [(Protocol::Tcp, 80), (Protocol::Udp, 53), (Protocol::Sctp, 9)].into();
+    assert_eq!(shared, Ok(Some(Sharing { key: "k".into(), ports, backend: Backend::Cluster })));
+    for key in ["", "  "] {
+        assert_eq!(sharing(json!({}), json!({ "ferritelb.io/allow-shared-ip": key })), Ok(None));
+    }
+}
+
+#[test]
+fn where_traffic_may_come_in_follows_policy_selector_and_share_local() {
+    let (local, selector) = ("Local", json!({"app": "web"}));
+    let pods = || Backend::Local([("app".to_string(), "web".to_string())].into());
+    let cases = [
+        (json!({ "selector": selector }), None, Backend::Cluster),
+        (json!({ "externalTrafficPolicy": "Cluster", "selector": selector }), None, Backend::Cluster),
+        (json!({ "externalTrafficPolicy": local, "selector": selector }), None, pods()),
+        (json!({ "externalTrafficPolicy": local }), None, Backend::Unselected),
+        (json!({ "externalTrafficPolicy": local, "selector": {} }), None, Backend::Unselected),
+        (json!({ "externalTrafficPolicy": local, "selector": selector }), Some("any"), Backend::LocalToAny),
+        (json!({ "externalTrafficPolicy": local }), Some("all"), Backend::LocalToAll),
+        (json!({ "externalTrafficPolicy": "Cluster" }), Some("any"), Backend::LocalToAny),
+        (json!({}), Some(" all "), Backend::LocalToAll),
+        (json!({}), Some(""), Backend::Cluster),
+    ];
+    for (spec, share_local, expected) in cases {
+        let mut annotations = json!({ "ferritelb.io/allow-shared-ip": "k" });
+        if let Some(value) = share_local {
+            annotations["ferritelb.io/share-local"] = json!(value);
+        }
+        let shared = sharing(spec.clone(), annotations).unwrap().unwrap();
+        assert_eq!(shared.backend, expected, "{spec} {share_local:?}");
+    }
+}
+
+#[test]
+fn sharing_that_means_nothing_is_named() {
+    let share_local = "ferritelb.io/share-local";
+    assert_eq!(sharing(json!({}), json!({ share_local: "any" })), Err(field(share_local)));
+    let refused = request(json!({}), json!({ share_local: "any", "metallb.io/allow-shared-ip": "" }));
+    let refused = refused.unwrap_err();
+    assert_eq!(refused.field, field(share_local));
+    assert!(refused.why.contains("ferritelb.io/allow-shared-ip"), "{refused}");
+    for value in ["both", "Any", "any,all"] {
+        let annotations = json!({ share_local: value, "ferritelb.io/allow-shared-ip": "k" });
+        assert_eq!(sharing(json!({}), annotations), Err(field(share_local)), "{value}");
+    }
+    let odd = json!({ "ports": [{"port": 80}, {"port": 80, "protocol": "QUIC"}] });
+    let key = || json!({ "ferritelb.io/allow-shared-ip": "k" });
+    assert_eq!(sharing(odd, key()), Err("spec.ports[1].protocol".into()));
+    assert_eq!(sharing(json!({ "ports": [{"port": 70000}] }), key()), Err("spec.ports[0].port".into()));
+}
+
+const MOVING_RECORD: &str =
+    r#"{"from":["10.0.0.5"],"fromPool":"old","to":["10.1.0.5"],"until":"2026-11-21T12:00:30Z"}"#;
+
+/// A Service that shows a new and an old address.
+fn moved(annotations: Value) -> Service {
+    let mut service = service(json!({}), annotations);
+    let ingress = json!([{"ip": "10.1.0.5"}, {"ip": "10.0.0.5"}]);
+    service.status = serde_json::from_value(json!({"loadBalancer": {"ingress": ingress}})).unwrap();
+    service
+}
+
+fn moving(until: &str) -> Moving {
+    Moving {
+        from: vec!["10.0.0.5".parse().unwrap()],
+        pool: PoolName::new("old"),
+        until: until.parse().unwrap(),
+    }
+}
+
+#[test]
+fn a_way_from_old_addresses_to_new_ones_is_read() {
+    let read = |record: &str| {
+        let service = moved(json!({ "ferritelb.io/moving": record }));
+        LoadBalancer::parse(&service, None).unwrap().moving
+    };
+    assert_eq!(read(MOVING_RECORD), Some(moving("2026-11-21T12:00:30Z")));
+    let garbage = [
+        String::new(),
+        "{}".into(),
+        MOVING_RECORD.replace("10.0.0.5", "10.0.0.6"),
+        MOVING_RECORD.replace("10.1.0.5", "10.1.0.6"),
+        MOVING_RECORD.replace("10.1.0.5", "x"),
+        MOVING_RECORD.replace(r#"["10.0.0.5"]"#, "[]"),
+        MOVING_RECORD.replace(r#"["10.1.0.5"]"#, "[]"),
+        MOVING_RECORD.replace("12:00:30", "12:00:77"),
+    ];
+    for record in garbage {
+        assert_eq!(read(&record), None, "{record}");
+    }
+}
+
+#[test]
+fn a_move_is_in_the_same_patch_as_its_addresses_and_read_back() {
+    let blank = service(json!({}), json!({}));
+    let wanted = Outcome { moving: Some(moving("2026-11-21T12:00:29.3Z")), ..outcome(&["10.1.0.5"]) };
+    let patch = LoadBalancer::parse(&blank, None).unwrap().patch(&wanted, Timestamp::UNIX_EPOCH).unwrap();
+    assert_eq!(
+        patch.pointer("/status/loadBalancer/ingress"),
+        Some(&json!([{"ip": "10.1.0.5", "ipMode": "VIP"}, {"ip": "10.0.0.5", "ipMode": "VIP"}]))
+    );
+    let annotations =
+        json!({ "ferritelb.io/ip-allocated-from-pool": "p", "ferritelb.io/moving": MOVING_RECORD });
+    assert_eq!(patch.pointer("/metadata/annotations"), Some(&annotations));
+    let after = LoadBalancer::parse(&patched(blank, &patch), None).unwrap();
+    assert_eq!(after.moving, Some(moving("2026-11-21T12:00:30Z")));
+    assert_eq!(after.held_from, Some(PoolName::new("p")));
+    assert_eq!(after.patch(&wanted, Timestamp::UNIX_EPOCH), None);
+}
+
+#[test]
+fn a_move_is_not_written_again_because_clocks_differ_a_little() {
+    let mut service = moved(json!({
+        "ferritelb.io/ip-allocated-from-pool": "p",
+        "ferritelb.io/moving": MOVING_RECORD,
+    }));
+    let wanted = |until| Outcome { moving: Some(moving(until)), ..outcome(&["10.1.0.5"]) };
+    let allocated = wanted("2026-11-21T12:00:30Z").allocated.written(&[], Timestamp::UNIX_EPOCH);
+    service.status.as_mut().unwrap().conditions = Some(vec![allocated]);
+    let seen = LoadBalancer::parse(&service, None).unwrap();
+    let is_patched = |outcome: &Outcome| seen.patch(outcome, Timestamp::UNIX_EPOCH).is_some();
+    assert!(!is_patched(&wanted("2026-11-21T12:00:28.1Z")));
+    assert!(!is_patched(&wanted("2026-11-21T12:00:31.9Z")));
+    assert!(is_patched(&wanted("2026-11-21T12:00:33Z")));
+    let elsewhere = Moving { pool: PoolName::new("other"), ..moving("2026-11-21T12:00:30Z") };
+    assert!(is_patched(&Outcome { moving: Some(elsewhere), ..outcome(&["10.1.0.5"]) }));
+    assert!(is_patched(&outcome(&["10.1.0.5", "10.0.0.5"])), "the end of a move has to be written");
+}
+
+#[test]
+fn everything_of_ours_is_taken_out_at_the_end() {
+    let patch = release_patch("u-1");
+    let annotations = json!({ "ferritelb.io/ip-allocated-from-pool": null, "ferritelb.io/moving": null });
+    assert_eq!(patch.pointer("/metadata/annotations"), Some(&annotations));
+    assert_eq!(patch.pointer("/metadata/uid"), Some(&json!("u-1")));
+    assert_eq!(patch.pointer("/status/loadBalancer/ingress"), Some(&Value::Null));
+    let deleted = json!([{ "$patch": "delete", "type": ALLOCATED }]);
+    assert_eq!(patch.pointer("/status/conditions"), Some(&deleted));
+}
+
+#[test]
+fn a_service_says_since_when_it_has_what_it_asks_for() {
+    let since = |status: &str| {
+        let mut service = service(json!({}), json!({}));
+        let conditions = json!([
+            { "type": "other", "status": "True", "reason": "R", "message": "",
+              "lastTransitionTime": "2026-01-01T00:00:00Z" },
+            { "type": ALLOCATED, "status": status, "reason": "R", "message": "",
+              "lastTransitionTime": "2026-11-21T12:00:00Z" },
+        ]);
+        service.status = serde_json::from_value(json!({ "conditions": conditions })).unwrap();
+        LoadBalancer::parse(&service, None).unwrap().allocated_since
+    };
+    assert_eq!(since("True"), Some("2026-11-21T12:00:00Z".parse().unwrap()));
+    assert_eq!(since("False"), None);
+    let blank = service(json!({}), json!({}));
+    assert_eq!(LoadBalancer::parse(&blank, None).unwrap().allocated_since, None);
 }
 
 #[test]

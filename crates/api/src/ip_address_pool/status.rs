@@ -1,0 +1,188 @@
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use ipam::Count;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+use k8s_openapi::jiff::Timestamp;
+use names::ServiceKey;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::IpAddressPoolSpec;
+use crate::{schema, timestamp};
+
+/// How many entries a status keeps.
+const MOST_QUARANTINED: usize = 1024;
+
+/// What became of the pool. The counts stop at 2^63-1, which stands for all that is beyond; `used` and `free` are
+/// for people.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct IpAddressPoolStatus {
+    /// Addresses that Services have, of both families. While there are any, the pool is not deleted without the
+    /// annotation `ferritelb.io/allow-delete: "true"`.
+    #[serde(default)]
+    #[schemars(schema_with = "schema::count")]
+    pub assigned: i64,
+    /// IPv4 addresses that Services have.
+    #[serde(default, rename = "assignedIPv4")]
+    #[schemars(schema_with = "schema::count")]
+    pub assigned_ipv4: i64,
+    /// IPv6 addresses that Services have.
+    #[serde(default, rename = "assignedIPv6")]
+    #[schemars(schema_with = "schema::count")]
+    pub assigned_ipv6: i64,
+    /// IPv4 addresses that are free, those in quarantine among them.
+    #[serde(default, rename = "availableIPv4")]
+    #[schemars(schema_with = "schema::count")]
+    pub available_ipv4: i64,
+    /// IPv6 addresses that are free, those in quarantine among them. A /64 has more than can be counted: then it
+    /// says 2^63-1.
+    #[serde(default, rename = "availableIPv6")]
+    #[schemars(schema_with = "schema::count")]
+    pub available_ipv6: i64,
+    /// IPv4 addresses that were freed not long ago.
+    #[serde(default, rename = "quarantinedIPv4")]
+    #[schemars(schema_with = "schema::count")]
+    pub quarantined_ipv4: i64,
+    /// IPv6 addresses that were freed not long ago.
+    #[serde(default, rename = "quarantinedIPv6")]
+    #[schemars(schema_with = "schema::count")]
+    pub quarantined_ipv6: i64,
+    /// IPv4 addresses that the pool can ever give out.
+    #[serde(default, rename = "totalIPv4")]
+    #[schemars(schema_with = "schema::count")]
+    pub total_ipv4: i64,
+    /// IPv6 addresses that the pool can ever give out. A /64 has more than can be counted: then it says 2^63-1.
+    #[serde(default, rename = "totalIPv6")]
+    #[schemars(schema_with = "schema::count")]
+    pub total_ipv6: i64,
+    /// Addresses that Services have, by family.
+    #[serde(default)]
+    pub used: String,
+    /// Addresses that are free, by family.
+    #[serde(default)]
+    pub free: String,
+    /// The namespaces whose Services have the most addresses of the pool, the first the most.
+    #[serde(default)]
+    #[schemars(schema_with = "schema::bounded::<NamespaceHolds, 5>")]
+    pub holders: Vec<NamespaceHolds>,
+    /// Addresses that were freed not long ago, and whose Service gets them back first; of more, those that rest
+    /// longest.
+    #[serde(default)]
+    #[schemars(schema_with = "schema::bounded::<Quarantined, MOST_QUARANTINED>")]
+    pub quarantine: Vec<Quarantined>,
+    /// The spec that goes on while the pool is paused.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::not_null::<IpAddressPoolSpec>")]
+    pub in_effect: Option<IpAddressPoolSpec>,
+    /// Ready: whether the pool is in use as it is written. And where they apply: Overlap (an older pool has some of
+    /// its addresses), Outside (Services keep addresses that are no longer its own), Paused, Draining, Blocked
+    /// (some of its addresses are a node's, a gateway, or a subnet's own), CIDRConflict (some are the cluster's).
+    #[serde(default)]
+    #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
+    pub conditions: Vec<Condition>,
+}
+
+/// How many addresses the Services of a namespace have.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct NamespaceHolds {
+    /// The namespace.
+    pub namespace: String,
+    /// Of both families.
+    #[schemars(schema_with = "schema::count")]
+    pub addresses: i64,
+}
+
+/// An address that was freed not long ago.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Quarantined {
+    /// The address.
+    pub address: String,
+    /// The namespace of the Service that had it.
+    pub namespace: String,
+    /// The name of the Service that had it.
+    pub name: String,
+    /// When others may get it.
+    pub until: Time,
+}
+
+/// How many addresses of one family there are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Tally {
+    /// All that can ever be given out.
+    pub total: Count,
+    /// Those that Services have.
+    pub used: Count,
+    /// The rest.
+    pub free: Count,
+    /// Those of the rest that were freed not long ago.
+    pub quarantined: Count,
+}
+
+impl IpAddressPoolStatus {
+    /// The status of a pool with these counts; a family that the pool does not have is `None`. Holders,
+    /// quarantine and the spec in effect are left empty.
+    pub fn new(v4: Option<&Tally>, v6: Option<&Tally>, conditions: Vec<Condition>) -> Self {
+        let number =
+            |tally: Option<&Tally>, of: fn(&Tally) -> Count| tally.map_or(0, |tally| of(tally).as_i64());
+        let [assigned_ipv4, assigned_ipv6] = [v4, v6].map(|tally| number(tally, |tally| tally.used));
+        Self {
+            assigned: assigned_ipv4.saturating_add(assigned_ipv6),
+            assigned_ipv4,
+            assigned_ipv6,
+            available_ipv4: number(v4, |tally| tally.free),
+            available_ipv6: number(v6, |tally| tally.free),
+            quarantined_ipv4: number(v4, |tally| tally.quarantined),
+            quarantined_ipv6: number(v6, |tally| tally.quarantined),
+            total_ipv4: number(v4, |tally| tally.total),
+            total_ipv6: number(v6, |tally| tally.total),
+            used: by_family(v4.map(|tally| tally.used), v6.map(|tally| tally.used)),
+            free: by_family(v4.map(|tally| tally.free), v6.map(|tally| tally.free)),
+            holders: Vec::new(),
+            quarantine: Vec::new(),
+            in_effect: None,
+            conditions,
+        }
+    }
+}
+
+fn by_family(v4: Option<Count>, v6: Option<Count>) -> String {
+    let parts = [v4.map(|count| format!("{count} IPv4")), v6.map(|count| format!("{count} IPv6"))];
+    parts.into_iter().flatten().collect::<Vec<_>>().join(", ")
+}
+
+impl NamespaceHolds {
+    /// So many addresses in this namespace.
+    pub fn new(namespace: impl Into<String>, addresses: usize) -> Self {
+        Self { namespace: namespace.into(), addresses: i64::try_from(addresses).unwrap_or(i64::MAX) }
+    }
+}
+
+impl Quarantined {
+    /// The entries as they are to be written, given those that stand there: a time is in whole seconds, and one
+    /// that differs by no more than clocks do stays as it is.
+    pub fn written(
+        rests: impl IntoIterator<Item = (IpAddr, ServiceKey, Timestamp)>,
+        before: &[Self],
+    ) -> Vec<Self> {
+        let before: BTreeMap<_, _> = before.iter().map(|entry| (entry.address.as_str(), entry)).collect();
+        let entries = rests.into_iter().map(|(address, former, until)| {
+            let address = address.to_string();
+            let ServiceKey { namespace, name } = former;
+            let stands = before.get(address.as_str()).filter(|entry| {
+                (&entry.namespace, &entry.name) == (&namespace, &name)
+                    && timestamp::is_about(entry.until.0, until)
+            });
+            let until = stands.map_or_else(|| timestamp::written(until), |entry| entry.until.clone());
+            Self { address, namespace, name, until }
+        });
+        entries.take(MOST_QUARANTINED).collect()
+    }
+
+    /// The address, who had it and until when it rests; none if that is no address.
+    pub fn parse(&self) -> Option<(IpAddr, ServiceKey, Timestamp)> {
+        let Self { address, namespace, name, until } = self;
+        Some((address.parse().ok()?, ServiceKey::new(namespace, name), until.0))
+    }
+}

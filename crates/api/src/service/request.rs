@@ -1,0 +1,164 @@
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+
+use ipam::{Backend, Families, Family, Protocol, Request, Sharing};
+use k8s_openapi::api::core::v1::{Service, ServicePort, ServiceSpec};
+use names::PoolName;
+
+use crate::Invalid;
+use crate::annotation::{self, ADDRESS_POOL, ALLOW_SHARED_IP, Found, LOAD_BALANCER_IPS, SHARE_LOCAL};
+
+/// What a Service asks for.
+///
+/// # Errors
+/// A field that means nothing, or that contradicts another.
+pub(super) fn parse(service: &Service, spec: &ServiceSpec) -> Result<Request, Invalid> {
+    let none = BTreeMap::new();
+    let annotations = service.metadata.annotations.as_ref().unwrap_or(&none);
+    Ok(Request {
+        families: families(spec)?,
+        addresses: addresses(spec, annotations)?,
+        pools: pools(annotations)?,
+        labels: service.metadata.labels.clone().unwrap_or_default(),
+        sharing: sharing(spec, annotations)?,
+    })
+}
+
+/// The pools of a list, each once, in their order.
+fn pools(annotations: &BTreeMap<String, String>) -> Result<Vec<PoolName>, Invalid> {
+    let Some(found) = annotation::find(annotations, ADDRESS_POOL) else { return Ok(Vec::new()) };
+    let mut pools = Vec::new();
+    for name in found.value.split(',').map(str::trim) {
+        if name.is_empty() {
+            return Err(Invalid::new(found.field(), format!("{:?} has an empty name in it", found.value)));
+        }
+        let name = PoolName::new(name);
+        if !pools.contains(&name) {
+            pools.push(name);
+        }
+    }
+    Ok(pools)
+}
+
+/// With whom it would share its addresses.
+///
+/// # Errors
+/// As [`parse`].
+pub(super) fn sharing(
+    spec: &ServiceSpec,
+    annotations: &BTreeMap<String, String>,
+) -> Result<Option<Sharing>, Invalid> {
+    let local = annotation::find_ours(annotations, SHARE_LOCAL);
+    match (annotation::find(annotations, ALLOW_SHARED_IP), local) {
+        (Some(found), local) => Ok(Some(Sharing {
+            key: found.value.into(),
+            ports: ports(spec)?,
+            backend: backend(spec, local.as_ref())?,
+        })),
+        (None, Some(local)) => {
+            let why = format!("means nothing without {}", annotation::ours(ALLOW_SHARED_IP));
+            Err(Invalid::new(local.field(), why))
+        }
+        (None, None) => Ok(None),
+    }
+}
+
+fn ports(spec: &ServiceSpec) -> Result<BTreeSet<(Protocol, u16)>, Invalid> {
+    let ports = spec.ports.iter().flatten().enumerate();
+    ports.map(|(index, port)| parse_port(&format!("spec.ports[{index}]"), port)).collect()
+}
+
+fn parse_port(field: &str, port: &ServicePort) -> Result<(Protocol, u16), Invalid> {
+    let protocol = match port.protocol.as_deref() {
+        Some("TCP") | None => Protocol::Tcp,
+        Some("UDP") => Protocol::Udp,
+        Some("SCTP") => Protocol::Sctp,
+        Some(other) => {
+            let why = format!("{other:?} is not one of TCP, UDP, SCTP");
+            return Err(Invalid::new(format!("{field}.protocol"), why));
+        }
+    };
+    let number = u16::try_from(port.port)
+        .map_err(|_| Invalid::new(format!("{field}.port"), format!("{} is not a port", port.port)))?;
+    Ok((protocol, number))
+}
+
+fn backend(spec: &ServiceSpec, local: Option<&Found<'_>>) -> Result<Backend, Invalid> {
+    let selector = spec.selector.as_ref().filter(|selector| !selector.is_empty());
+    match local.map(|found| (found, found.value)) {
+        Some((_, "any")) => Ok(Backend::LocalToAny),
+        Some((_, "all")) => Ok(Backend::LocalToAll),
+        Some((found, other)) => {
+            Err(Invalid::new(found.field(), format!("{other:?} is neither \"any\" nor \"all\"")))
+        }
+        None if spec.external_traffic_policy.as_deref() != Some("Local") => Ok(Backend::Cluster),
+        None => Ok(selector.cloned().map_or(Backend::Unselected, Backend::Local)),
+    }
+}
+
+/// The families of the Service's cluster addresses, the first one first; the API server has settled them.
+fn families(spec: &ServiceSpec) -> Result<Families, Invalid> {
+    let named: Vec<_> = match spec.ip_families.as_deref() {
+        Some(names @ [_, ..]) => names.iter().filter_map(|name| family_named(name)).collect(),
+        Some([]) | None => {
+            let addresses = spec.cluster_ips.iter().flatten().chain(&spec.cluster_ip);
+            addresses.filter_map(|text| text.parse().ok().map(Family::of)).collect()
+        }
+    };
+    let Some(first) = named.first().copied() else {
+        return Err(Invalid::new(
+            "spec.clusterIPs",
+            "the Service has no cluster IP, so its family is unknown",
+        ));
+    };
+    let both = named.iter().any(|family| *family != first);
+    Ok(match (spec.ip_family_policy.as_deref(), both) {
+        (Some("RequireDualStack"), _) => Families::Both(first),
+        (_, true) => Families::Prefer(first),
+        (_, false) => Families::One(first),
+    })
+}
+
+fn family_named(name: &str) -> Option<Family> {
+    match name {
+        "IPv4" => Some(Family::V4),
+        "IPv6" => Some(Family::V6),
+        _ => None,
+    }
+}
+
+/// The very addresses that are asked for. The field can name one; the annotation one a family. If both are set,
+/// the annotation has to contain what the field says.
+fn addresses(
+    spec: &ServiceSpec,
+    annotations: &BTreeMap<String, String>,
+) -> Result<BTreeSet<IpAddr>, Invalid> {
+    const FIELD: &str = "spec.loadBalancerIP";
+    let field = spec.load_balancer_ip.as_deref().map(str::trim).filter(|text| !text.is_empty());
+    let field = field.map(|text| parse_address(FIELD, text)).transpose()?;
+    let Some(found) = annotation::find(annotations, LOAD_BALANCER_IPS) else {
+        return Ok(field.into_iter().collect());
+    };
+    let listed = parse_list(&found.field(), found.value)?;
+    match field {
+        Some(one) if !listed.contains(&one) => {
+            Err(Invalid::new(FIELD, format!("{one} contradicts {}: {}", found.field(), found.value)))
+        }
+        Some(_) | None => Ok(listed),
+    }
+}
+
+fn parse_list(field: &str, text: &str) -> Result<BTreeSet<IpAddr>, Invalid> {
+    let listed: Vec<_> =
+        text.split(',').map(|one| parse_address(field, one.trim())).collect::<Result<_, _>>()?;
+    let families: BTreeSet<_> = listed.iter().map(|address| Family::of(*address)).collect();
+    if families.len() == listed.len() {
+        Ok(listed.into_iter().collect())
+    } else {
+        Err(Invalid::new(field, format!("{text:?} names more than one address of a family")))
+    }
+}
+
+fn parse_address(field: &str, text: &str) -> Result<IpAddr, Invalid> {
+    text.parse().map_err(|_| Invalid::new(field, format!("{text:?} is not an IP address")))
+}
