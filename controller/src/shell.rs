@@ -141,6 +141,7 @@ impl Doors {
                 let subject = Subject::of::<Service>(&Key::from(&service), uid);
                 self.events.publish(Event {
                     subject,
+                    group: None,
                     severity,
                     action: "Allocate",
                     reason: reason.into(),

@@ -1,28 +1,23 @@
-use std::collections::{BTreeMap, VecDeque};
 use std::fmt::Display;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use futures::FutureExt;
+use futures::future::pending;
 use k8s_openapi::api::core::v1::ObjectReference;
 use kube::runtime::events::{Event as Published, EventType, Recorder, Reporter};
 use kube::{Client, Resource};
-use tokio::sync::mpsc;
+use tokio::sync::Notify;
 use tokio::time::{sleep_until, timeout};
 use tracing::warn;
 
+use self::backlog::Backlog;
 use crate::Key;
 use crate::clock::now;
-use crate::rate::Rate;
 
-/// Events that wait; more are dropped and counted.
-const QUEUE: usize = 1024;
-/// Objects whose last event is remembered.
-const REMEMBERED: usize = 8192;
-/// Ten events a second, after this many at once.
-const BURST: u32 = 100;
-const INTERVAL: Duration = Duration::from_millis(100);
-/// The API server refuses longer notes (1 kB) and longer reasons.
+mod backlog;
+
+/// The API server refuses longer notes (1 kB).
 const MAX_NOTE: usize = 1000;
 const ATTEMPT: Duration = Duration::from_secs(5);
 
@@ -58,6 +53,9 @@ impl Subject {
 pub struct Event {
     /// About what.
     pub subject: Subject,
+    /// What many such events have in common, such as the pool that addresses come from. When there are too many to
+    /// say each of them, they are counted and said as one event about this; without it, about the last subject.
+    pub group: Option<Subject>,
     /// How serious.
     pub severity: Severity,
     /// What was done or tried, in one word, such as `Allocate`.
@@ -68,11 +66,15 @@ pub struct Event {
     pub note: String,
 }
 
-/// Publishes events beside everything else: never blocks, and drops rather than grows.
-#[derive(Debug, Clone)]
-pub struct Events {
-    queue: mpsc::Sender<Event>,
-    dropped: Arc<AtomicU64>,
+/// Publishes events beside everything else: at most ten a second. Never blocks; what is too much is counted and
+/// said together, and its memory is bounded.
+#[derive(Debug, Clone, Default)]
+pub struct Events(Arc<Shared>);
+
+#[derive(Debug, Default)]
+struct Shared {
+    backlog: Mutex<Backlog>,
+    news: Notify,
 }
 
 impl Events {
@@ -83,53 +85,64 @@ impl Events {
         controller: &str,
         instance: Option<String>,
     ) -> (Self, impl Future<Output = ()> + Send + use<>) {
-        let (queue, events) = mpsc::channel(QUEUE);
+        let events = Self::default();
         let reporter = Reporter { controller: controller.into(), instance };
-        let publisher = run(client, reporter, events);
-        (Self { queue, dropped: Arc::default() }, publisher)
+        (events.clone(), events.run(client, reporter))
     }
 
     /// Publishes an event, unless it only repeats the last one about this object.
     pub fn publish(&self, event: Event) {
-        if self.queue.try_send(event).is_err() {
-            self.dropped.fetch_add(1, Ordering::Relaxed);
-        }
+        self.backlog().put(now(), event);
+        self.0.news.notify_one();
     }
 
-    /// How many events found the queue full.
+    /// How many events were neither said nor counted, because too many different ones came at once.
     pub fn dropped(&self) -> u64 {
-        self.dropped.load(Ordering::Relaxed)
+        self.backlog().dropped()
     }
-}
 
-async fn run(client: Client, reporter: Reporter, mut events: mpsc::Receiver<Event>) {
-    let mut last = LastSaid::new(REMEMBERED);
-    let mut rate = Rate::new(INTERVAL, BURST);
-    let mut losses = Losses::default();
-    while let Some(event) = events.recv().await {
-        if !last.is_news(&event) {
-            continue;
+    async fn run(self, client: Client, reporter: Reporter) {
+        let mut losses = Losses::default();
+        loop {
+            let event = self.next().await;
+            match timeout(ATTEMPT, publish(&client, &reporter, event)).await {
+                Ok(Ok(())) => losses = Losses::default(),
+                Ok(Err(error)) => losses.count(&error),
+                Err(_) => losses.count(&"no answer"),
+            }
         }
-        while !rate.take(now()) {
-            sleep_until(rate.next(now()).into()).await;
+    }
+
+    /// The next event that may be said, when it may.
+    async fn next(&self) -> Event {
+        loop {
+            if let Some(event) = self.backlog().take(now()) {
+                return event;
+            }
+            let wake = self.backlog().wake(now());
+            let wake = wake.map_or(pending().left_future(), |at| sleep_until(at.into()).right_future());
+            tokio::select! {
+                () = self.0.news.notified() => {}
+                () = wake => {}
+            }
         }
-        match timeout(ATTEMPT, publish(&client, &reporter, event)).await {
-            Ok(Ok(())) => losses = Losses::default(),
-            Ok(Err(error)) => losses.count(&error),
-            Err(_) => losses.count(&"no answer"),
-        }
+    }
+
+    fn backlog(&self) -> MutexGuard<'_, Backlog> {
+        self.0.backlog.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 async fn publish(client: &Client, reporter: &Reporter, event: Event) -> Result<(), kube::Error> {
-    let Event { subject, severity, action, reason, note } = event;
+    let Event { subject, group: _, severity, action, reason, mut note } = event;
+    note.truncate(note.floor_char_boundary(MAX_NOTE));
     let published = Published {
         type_: match severity {
             Severity::Normal => EventType::Normal,
             Severity::Warning => EventType::Warning,
         },
         reason,
-        note: Some(note.chars().take(MAX_NOTE / 4).collect()),
+        note: Some(note),
         action: action.into(),
         secondary: None,
     };
@@ -151,76 +164,52 @@ impl Losses {
     }
 }
 
-/// What was said last about each of the objects that were spoken of most recently.
-struct LastSaid {
-    said: BTreeMap<String, (String, String)>,
-    order: VecDeque<String>,
-    limit: usize,
-}
-
-impl LastSaid {
-    fn new(limit: usize) -> Self {
-        Self { said: BTreeMap::new(), order: VecDeque::new(), limit }
-    }
-
-    fn is_news(&mut self, event: &Event) -> bool {
-        let uid = event.subject.0.uid.clone().unwrap_or_default();
-        let says = (event.reason.clone(), event.note.clone());
-        match self.said.insert(uid.clone(), says.clone()) {
-            Some(before) => before != says,
-            None => {
-                self.order.push_back(uid);
-                if self.order.len() > self.limit
-                    && let Some(oldest) = self.order.pop_front()
-                {
-                    self.said.remove(&oldest);
-                }
-                true
-            }
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use k8s_openapi::api::core::v1::Service;
+    use axum::Router;
+    use axum::routing::post;
+    use k8s_openapi::api::core::v1::{Namespace, Service};
+    use serde_json::Value;
+    use tokio::sync::mpsc;
 
     use super::*;
-
-    fn event(uid: &str, reason: &str) -> Event {
-        Event {
-            subject: Subject::of::<Service>(&Key::namespaced("d", "web"), uid),
-            severity: Severity::Normal,
-            action: "Allocate",
-            reason: reason.into(),
-            note: String::new(),
-        }
-    }
-
-    #[test]
-    fn what_was_said_last_about_an_object_is_not_said_again() {
-        let mut last = LastSaid::new(9);
-        let said: Vec<_> = [("u", "A"), ("u", "A"), ("v", "A"), ("u", "B"), ("u", "A")]
-            .map(|(u, r)| last.is_news(&event(u, r)))
-            .into();
-        assert_eq!(said, [true, false, true, true, true]);
-    }
-
-    #[test]
-    fn it_remembers_a_bounded_number_of_objects() {
-        let mut last = LastSaid::new(2);
-        for uid in ["a", "b", "c"] {
-            assert!(last.is_news(&event(uid, "A")));
-        }
-        assert_eq!(last.said.len(), 2);
-        assert!(!last.is_news(&event("c", "A")));
-        assert!(last.is_news(&event("a", "A")), "the oldest is forgotten");
-    }
 
     #[test]
     fn a_subject_says_which_kind_it_is() {
         let subject = Subject::of::<Service>(&Key::namespaced("d", "web"), "u").0;
         assert_eq!((subject.api_version.as_deref(), subject.kind.as_deref()), (Some("v1"), Some("Service")));
         assert_eq!((subject.namespace.as_deref(), subject.name.as_deref()), (Some("d"), Some("web")));
+    }
+
+    #[tokio::test]
+    async fn what_arrives_at_the_api_server_is_about_the_subject_and_short_enough() {
+        let (sender, mut received) = mpsc::channel::<String>(9);
+        let create = move |body: String| async move {
+            sender.send(body.clone()).await.unwrap();
+            body
+        };
+        let routes =
+            Router::new().route("/apis/events.k8s.io/v1/namespaces/{namespace}/events", post(create));
+        let (events, publishing) = Events::new(Client::new(routes, "d"), "ferrite", None);
+        let task = tokio::spawn(publishing);
+        for subject in [
+            Subject::of::<Service>(&Key::namespaced("d", "web"), "u"),
+            Subject::of::<Namespace>(&Key::cluster("red"), "v"),
+        ] {
+            events.publish(Event {
+                subject,
+                group: None,
+                severity: Severity::Warning,
+                action: "Allocate",
+                reason: "NoPool".into(),
+                note: "ä".repeat(MAX_NOTE),
+            });
+        }
+        for name in ["web", "red"] {
+            let body: Value = serde_json::from_str(&received.recv().await.unwrap()).unwrap();
+            assert_eq!((&body["regarding"]["name"], &body["type"]), (&name.into(), &"Warning".into()));
+            assert_eq!(body["note"].as_str().unwrap().len(), MAX_NOTE);
+        }
+        task.abort();
     }
 }
