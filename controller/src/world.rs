@@ -115,7 +115,8 @@ impl World {
 
     /// Does what was put off until now.
     pub(crate) fn handle_timeout(&mut self, now: Now) -> Vec<Effect> {
-        self.ledger.handle_timeout(now.instant);
+        let changed = self.ledger.handle_timeout(now.instant);
+        self.show_all(changed, now);
         self.take_effects(now)
     }
 

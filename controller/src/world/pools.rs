@@ -61,7 +61,7 @@ impl World {
 
     /// Has the status follow of the pools whose use changed.
     pub(super) fn note_touched_pools(&mut self, now: Now) {
-        for name in self.ledger.take_touched() {
+        for name in self.ledger.take_touched().pools {
             for family in [Family::V4, Family::V6] {
                 self.metrics.pool(&name, family, self.ledger.usage(&name, family));
             }

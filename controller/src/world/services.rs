@@ -8,7 +8,7 @@ use api::condition::{ALLOCATED, Status};
 use api::service::{Outcome, release_patch};
 use api::{Condition, LoadBalancer};
 use cluster::Severity;
-use ipam::{Decision, Refusal};
+use ipam::{Adopted, Decision, Refusal};
 use k8s_openapi::jiff::Timestamp;
 use names::ServiceKey;
 
@@ -97,7 +97,13 @@ impl World {
     /// Takes over what the status of a Service that was not known says that it holds.
     fn adopt(&mut self, key: &ServiceKey) {
         let Some(known) = self.services.get(key) else { return };
-        for refusal in self.ledger.adopt(key, &known.seen.held, known.seen.held_from.as_ref()) {
+        let adopted = Adopted {
+            addresses: known.seen.held.clone(),
+            pool: known.seen.held_from.clone(),
+            moving: None,
+            request: known.seen.request.clone().ok(),
+        };
+        for refusal in self.ledger.adopt(key, adopted) {
             self.metrics.refused(refusal.reason());
             self.effects.push(notice(key, known, Severity::Warning, refusal.reason(), refusal.to_string()));
         }
@@ -108,7 +114,8 @@ impl World {
         let changed = match known.seen.request.clone() {
             Ok(request) => self.ledger.allocate(now.instant, key, request),
             Err(invalid) => {
-                self.ledger.refuse(key, Refusal::Invalid { field: invalid.field, why: invalid.why })
+                let refusal = Refusal::Invalid { field: invalid.field, why: invalid.why };
+                self.ledger.refuse(now.instant, key, refusal)
             }
         };
         if !changed.contains(key) {
@@ -153,6 +160,8 @@ impl World {
                 self.metrics.shown(now.instant.saturating_duration_since(since));
                 self.effects.push(Effect::Forget(key.clone()));
             }
+            let changed = self.ledger.settle(now.instant, key);
+            self.show_all(changed, now);
             return;
         };
         known.writing.get_or_insert(now.instant);
@@ -169,7 +178,7 @@ impl World {
 
 /// What a Service's status is to say.
 fn outcome(decision: &Decision) -> Outcome {
-    let Decision { grant, refusal } = decision;
+    let Decision { grant, refusal, .. } = decision;
     let allocated = match refusal {
         None => Condition::new(ALLOCATED, Status::True, "Allocated", granted(decision)),
         Some(refusal) => {

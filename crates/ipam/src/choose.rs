@@ -1,67 +1,115 @@
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
-use names::{PoolName, ServiceKey};
+use names::{PoolName, ReservationName};
 
-use crate::addresses::Addresses;
-use crate::pool::address;
-use crate::space::Stock;
+use crate::layout::Shelf;
+use crate::view::{Named, View};
 use crate::waiters::Wanted;
 use crate::{Families, Family, Grant, Refusal, Request};
 
+/// How good an address is for a Service; the better first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Merit {
+    /// Others hold it that it shares with.
+    Shared,
+    /// It had it before.
+    Former,
+    /// It is reserved for it.
+    Reserved,
+    /// It is free.
+    Fresh,
+    /// It rests.
+    Rested,
+}
+
+/// What is tried one after the other: some address has to be as good as the first, and none worse than the
+/// second.
+const ROUNDS: [(Merit, Merit); 5] = [
+    (Merit::Shared, Merit::Rested),
+    (Merit::Former, Merit::Rested),
+    (Merit::Reserved, Merit::Rested),
+    (Merit::Fresh, Merit::Fresh),
+    (Merit::Rested, Merit::Rested),
+];
+
 /// What a Service gets for its request, beside or in place of what it holds. Changes nothing.
-pub(crate) fn choose(
-    addresses: &Addresses,
-    key: &ServiceKey,
-    request: &Request,
-    held: Option<&Grant>,
-) -> Result<Grant, Refusal> {
-    if !request.addresses.is_empty() {
-        return these(addresses, key, request, held);
+pub(crate) fn choose(view: &View<'_>, held: Option<&Grant>) -> Result<Grant, Refusal> {
+    if !view.request.addresses.is_empty() {
+        return these(view, held);
     }
-    let kept = held.filter(|held| request.allows(&held.pool)).and_then(|held| keep(addresses, request, held));
+    let kept = held.filter(|held| view.request.allows(&held.pool)).and_then(|held| keep(view, held));
     match kept {
         Some(grant) => Ok(grant),
-        None => anything(addresses, request),
+        None => anything(view, view.request.families),
     }
 }
 
-/// What is held, with the pool that has it now where pools were renamed, split or merged.
-pub(crate) fn located(addresses: &Addresses, request: &Request, mut held: Grant) -> Grant {
-    if !addresses.contains(&held.pool, &held.addresses) {
-        let mut homes = addresses.homes(&held.addresses);
-        held.pool = homes.find(|pool| request.allows(pool)).cloned().unwrap_or(held.pool);
+/// Other addresses in place of some that a Service is to give up: of each family that it has, and if it can be
+/// from a pool that it already has the others from.
+pub(crate) fn replace(view: &View<'_>, held: &Grant, leaving: &[IpAddr]) -> Result<Grant, Refusal> {
+    let leaves = |address: &IpAddr| leaving.contains(address);
+    if let Some(named) = view.request.addresses.iter().find(|address| leaves(address)) {
+        return Err(Refusal::AddressNamed(*named));
     }
-    held
+    let families = match held.families().len() {
+        2 => Families::Both(view.request.families.first()),
+        _ => held.families().first().map_or(view.request.families, |family| Families::One(*family)),
+    };
+    let staying: Vec<_> = held.addresses.iter().copied().filter(|address| !leaves(address)).collect();
+    let rest = Grant { addresses: staying, pool: held.pool.clone() };
+    let whole = |grant: &Grant| grant.families() == held.families();
+    match keep(view, &rest).filter(whole) {
+        Some(grant) => Ok(grant),
+        None => anything(view, families),
+    }
 }
 
 /// What would help a Service that has this and was told that.
-pub(crate) fn wants(request: &Request, held: Option<&Grant>, refusal: Option<&Refusal>) -> Vec<Wanted> {
+pub(crate) fn wants(view: &View<'_>, held: Option<&Grant>, refusal: Option<&Refusal>) -> Vec<Wanted> {
+    let refusal = match refusal {
+        Some(Refusal::CannotMove { why, .. }) => Some(&**why),
+        other => other,
+    };
+    match refusal {
+        Some(Refusal::QuotaExceeded { quota, namespace, family, .. }) => {
+            return vec![Wanted::Quota(quota.clone(), namespace.clone(), *family)];
+        }
+        Some(Refusal::FamilyMismatch { .. } | Refusal::SameFamily(_) | Refusal::AddressNamed(_)) => {
+            return Vec::new();
+        }
+        _ if !view.request.addresses.is_empty() => {
+            let named = refusal.map(|_| view.request.addresses.iter().copied().map(Wanted::Address));
+            return named.into_iter().flatten().collect();
+        }
+        Some(_) | None => {}
+    }
     let mut wants = Vec::new();
-    if matches!(refusal, Some(Refusal::FamilyMismatch { .. } | Refusal::SameFamily(_))) {
-        return wants;
-    }
     if refusal.is_some() {
-        wants.extend(request.addresses.iter().copied().map(Wanted::Address));
-        wants.extend(request.pools.iter().cloned().map(Wanted::Change));
+        let families = view.request.families;
+        for (pool, _) in view.candidates().unwrap_or_default() {
+            wants.extend(shelves(view, pool).map(|shelf| Wanted::Shelf(shelf, families)));
+        }
+        wants.extend(view.request.sharing.iter().map(|sharing| Wanted::Sharer(sharing.key.clone())));
     }
-    if !request.addresses.is_empty() {
-        return wants;
-    }
-    if refusal.is_some() && request.pools.is_empty() {
-        wants.push(Wanted::Automatic(request.families));
-    } else if refusal.is_some() {
-        wants.extend(request.pools.iter().map(|pool| Wanted::From(pool.clone(), request.families)));
-    }
-    if let Some(held) = held.filter(|held| request.allows(&held.pool)) {
-        let missing = request.families.wanted().filter(|family| held.of(*family).is_none());
-        wants.extend(missing.map(|family| Wanted::Beside(held.pool.clone(), family)));
+    if let Some(held) = held.filter(|held| view.request.allows(&held.pool)) {
+        for family in view.request.families.wanted().filter(|family| held.of(*family).is_none()) {
+            wants.extend(shelves(view, &held.pool).map(|shelf| Wanted::Beside(shelf, family)));
+        }
     }
     wants
 }
 
+/// The shelves of a pool that the Service may use: those reserved for it, then the open one.
+fn shelves(view: &View<'_>, pool: &PoolName) -> impl Iterator<Item = Shelf> + use<> {
+    let reserved: Vec<_> = view.reservations().into_iter().cloned().map(Some).collect();
+    let pool = pool.clone();
+    let of = move |reservation: Option<ReservationName>| Shelf { pool: pool.clone(), reservation };
+    reserved.into_iter().chain([None]).map(of)
+}
+
 impl Request {
-    fn allows(&self, pool: &PoolName) -> bool {
+    pub(crate) fn allows(&self, pool: &PoolName) -> bool {
         self.pools.is_empty() || self.pools.contains(pool)
     }
 
@@ -75,37 +123,123 @@ impl Request {
 }
 
 /// What is held and still wanted, and from the same pool what is missing.
-fn keep(addresses: &Addresses, request: &Request, held: &Grant) -> Option<Grant> {
-    let wanted = request.families.wanted();
-    let kept: Vec<_> = wanted.clone().filter_map(|family| held.of(family)).collect();
+fn keep(view: &View<'_>, held: &Grant) -> Option<Grant> {
+    let wanted = view.request.families.wanted();
+    let kept = |family| held.of(family).filter(|address| view.join(*address).is_ok());
+    let kept: Vec<_> = wanted.clone().filter_map(kept).collect();
     kept.first()?;
-    let Grant { addresses: kept, pool } =
-        located(addresses, request, Grant { addresses: kept, pool: held.pool.clone() });
-    let stock = addresses.stock(&pool);
-    let kept = |family| kept.iter().copied().find(|address| Family::of(*address) == family);
-    let found =
-        wanted.filter_map(|family| kept(family).or_else(|| Some(address(family, stock?.of(family).next()?))));
-    let grant = Grant { addresses: found.collect(), pool };
-    request.families.content_with(&grant.families()).then_some(grant)
+    let alone = Grant { addresses: kept.clone(), pool: held.pool.clone() };
+    let content = |grant: &Grant| view.request.families.content_with(&grant.families());
+    completed(view, &alone).filter(content).or_else(|| Some(alone).filter(content))
+}
+
+/// With an address of each family that is missing, if the pool and the quotas give one.
+fn completed(view: &View<'_>, kept: &Grant) -> Option<Grant> {
+    let pool = view.register.pools().get_key_value(&kept.pool);
+    let pool = pool.filter(|pool| view.enter(*pool).is_ok())?;
+    let found = |family| kept.of(family).or_else(|| offer(view, pool, family).map(|(_, address)| address));
+    let addresses = view.request.families.wanted().filter_map(found).collect();
+    let grant = Grant { addresses, pool: kept.pool.clone() };
+    view.afford(&grant).is_ok().then_some(grant)
 }
 
 /// Addresses of the pools' choice: from the first pool that has every family, else from the first that has
 /// enough.
-fn anything(addresses: &Addresses, request: &Request) -> Result<Grant, Refusal> {
-    let pools = candidates(addresses, request)?;
-    let mut steps = request.families.steps();
-    let found = steps.find_map(|families| {
-        let (name, stock) = pools.iter().find(|(_, stock)| stock.can_serve(families))?;
-        let next = |family| Some(address(family, stock.of(family).next()?));
-        Some(Grant { addresses: families.wanted().filter_map(next).collect(), pool: (*name).clone() })
-    });
-    found.ok_or_else(|| {
-        let (families, names) = (request.families, request.pools.clone());
-        if pools.iter().any(|(_, stock)| stock.has(families)) {
-            Refusal::PoolExhausted { families, pools: names }
-        } else {
-            Refusal::FamilyNotInPool { families, pools: names }
+fn anything(view: &View<'_>, families: Families) -> Result<Grant, Refusal> {
+    let pools = view.candidates()?;
+    let mut unaffordable = None;
+    for families in families.steps() {
+        for round in ROUNDS.into_iter().filter(|(merit, _)| view.can_have(*merit)) {
+            let grants = pools.iter().filter_map(|pool| from(view, *pool, families, round));
+            for grant in grants {
+                match view.afford(&grant) {
+                    Ok(()) => return Ok(grant),
+                    Err(refusal) => unaffordable = unaffordable.or(Some(refusal)),
+                }
+            }
         }
+    }
+    Err(unaffordable.unwrap_or_else(|| exhausted(view, &pools, families)))
+}
+
+fn exhausted(view: &View<'_>, pools: &[Named<'_>], families: Families) -> Refusal {
+    let names = view.request.pools.clone();
+    let has = |name: &PoolName, family| {
+        view.register.shelves_of(name).any(|(_, spaces)| !spaces.of(family).is_empty())
+    };
+    let enough =
+        |name| families.content_with(&Family::ALL.into_iter().filter(|family| has(name, *family)).collect());
+    if pools.iter().any(|(name, _)| enough(name)) {
+        Refusal::PoolExhausted { families, pools: names }
+    } else {
+        Refusal::FamilyNotInPool { families, pools: names }
+    }
+}
+
+impl View<'_> {
+    /// Whether the Service can have an address of this merit at all.
+    fn can_have(&self, merit: Merit) -> bool {
+        match merit {
+            Merit::Shared => self.request.sharing.is_some(),
+            Merit::Former => self.register.former(self.key).is_some(),
+            Merit::Reserved => !self.reservations().is_empty(),
+            Merit::Fresh | Merit::Rested => true,
+        }
+    }
+}
+
+/// An address of each of these families from one pool, none worse than the round allows.
+fn from(view: &View<'_>, pool: Named<'_>, families: Families, (some, all): (Merit, Merit)) -> Option<Grant> {
+    let mut best = None;
+    let mut addresses = Vec::new();
+    for family in families.wanted() {
+        let (merit, address) = offer(view, pool, family).filter(|(merit, _)| *merit <= all)?;
+        best = Some(best.map_or(merit, |best: Merit| best.min(merit)));
+        addresses.push(address);
+    }
+    best.is_some_and(|best| best <= some).then(|| Grant { addresses, pool: pool.0.clone() })
+}
+
+/// The best address of a family that a pool has for the Service.
+fn offer(view: &View<'_>, (name, _): Named<'_>, family: Family) -> Option<(Merit, IpAddr)> {
+    let shared = || Some((Merit::Shared, shared(view, name, family)?));
+    let former = || Some((Merit::Former, former(view, name, family)?));
+    let reserved = || {
+        let reserved = view.reservations().into_iter().cloned();
+        let mut shelves = reserved.map(|one| Shelf { pool: name.clone(), reservation: Some(one) });
+        let found =
+            shelves.find_map(|shelf| view.fresh(&shelf, family).or_else(|| view.rested(&shelf, family)));
+        Some((Merit::Reserved, found?))
+    };
+    let open = Shelf { pool: name.clone(), reservation: None };
+    let free = || {
+        let fresh = view.fresh(&open, family).map(|address| (Merit::Fresh, address));
+        fresh.or_else(|| Some((Merit::Rested, view.rested(&open, family)?)))
+    };
+    shared().or_else(former).or_else(reserved).or_else(free)
+}
+
+/// An address of this pool that others hold and that the Service may hold beside them: the lowest.
+fn shared(view: &View<'_>, pool: &PoolName, family: Family) -> Option<IpAddr> {
+    let sharing = view.request.sharing.as_ref()?;
+    let others = view.sharers.under(&sharing.key).filter(|other| *other != view.key);
+    let held: BTreeSet<IpAddr> = others.flat_map(|other| view.granted(other)).collect();
+    held.into_iter().find(|address| {
+        let shelf = view.register.shelf(*address).filter(|shelf| shelf.pool == *pool);
+        Family::of(*address) == family
+            && shelf.is_some_and(|shelf| view.may_use(*address, shelf).is_ok())
+            && view.join(*address).is_ok()
+    })
+}
+
+/// An address of this pool that the Service had, and that rests since.
+fn former(view: &View<'_>, pool: &PoolName, family: Family) -> Option<IpAddr> {
+    let mut theirs = view.register.former(view.key)?.iter().copied();
+    theirs.find(|address| {
+        let shelf = view.register.shelf(*address).filter(|shelf| shelf.pool == *pool);
+        Family::of(*address) == family
+            && shelf.is_some_and(|shelf| view.may_use(*address, shelf).is_ok())
+            && !view.register.blocked().contains_key(address)
     })
 }
 
@@ -122,47 +256,28 @@ impl Families {
     }
 }
 
-type Candidates<'a> = Vec<(&'a PoolName, &'a Stock)>;
-
-/// The pools to choose from: the named ones in their order, or those that give out by themselves.
-fn candidates<'a>(addresses: &'a Addresses, request: &'a Request) -> Result<Candidates<'a>, Refusal> {
-    let found: Candidates<'a> = match request.pools.first() {
-        None => addresses.stocks().filter(|(_, stock)| stock.is_automatic()).collect(),
-        Some(_) => named(addresses, request).collect(),
-    };
-    match request.pools.first() {
-        _ if !found.is_empty() => Ok(found),
-        None => Err(Refusal::NoPool),
-        Some(name) => Err(Refusal::PoolNotFound(name.clone())),
-    }
-}
-
-fn named<'a>(
-    addresses: &'a Addresses,
-    request: &'a Request,
-) -> impl Iterator<Item = (&'a PoolName, &'a Stock)> {
-    request.pools.iter().filter_map(|name| Some((name, addresses.stock(name)?)))
-}
-
 /// The addresses that the Service names: all of them, from one pool.
-fn these(
-    addresses: &Addresses,
-    key: &ServiceKey,
-    request: &Request,
-    held: Option<&Grant>,
-) -> Result<Grant, Refusal> {
-    let asked = request.ordered_addresses();
-    fits(request, &asked)?;
+fn these(view: &View<'_>, held: Option<&Grant>) -> Result<Grant, Refusal> {
+    let asked = view.request.ordered_addresses();
+    fits(view.request, &asked)?;
+    for address in &asked {
+        view.join(*address)?;
+    }
     // What it holds already stays its own, even where the pool has changed since.
-    if let Some(held) = held.filter(|held| held.addresses == asked && request.allows(&held.pool)) {
+    if let Some(held) = held.filter(|held| held.addresses == asked && view.request.allows(&held.pool)) {
         return Ok(held.clone());
     }
-    let pool = home(addresses, request, &asked)?;
-    let taken = |address: &IpAddr| addresses.holder(*address).filter(|holder| *holder != key);
-    match asked.iter().find_map(|address| Some((*address, taken(address)?.clone()))) {
-        Some((address, by)) => Err(Refusal::AddressInUse { address, by }),
-        None => Ok(Grant { addresses: asked, pool }),
+    let mut homes = BTreeSet::new();
+    for address in &asked {
+        homes.insert(home(view, *address, held)?);
     }
+    let pool = match (homes.pop_first(), homes.is_empty()) {
+        (Some(pool), true) => pool,
+        _ => return Err(apart(view.request, &asked)),
+    };
+    let grant = Grant { addresses: asked, pool };
+    view.afford(&grant)?;
+    Ok(grant)
 }
 
 /// One address of each family that the Service has, no more and no fewer.
@@ -179,25 +294,40 @@ fn fits(request: &Request, asked: &[IpAddr]) -> Result<(), Refusal> {
     Err(Refusal::FamilyMismatch { families: request.families, addresses: asked.to_vec() })
 }
 
-/// The pool that all of these addresses come from.
-fn home(addresses: &Addresses, request: &Request, asked: &[IpAddr]) -> Result<PoolName, Refusal> {
-    let pools: Candidates<'_> = match request.pools.first() {
-        None => addresses.stocks().collect(),
-        Some(_) => candidates(addresses, request)?,
-    };
-    if let Some((name, _)) = pools.iter().find(|(_, stock)| stock.contains_all(asked)) {
-        return Ok((*name).clone());
+/// The pool that a named address comes from, if the Service may have it from there.
+fn home(view: &View<'_>, address: IpAddr, held: Option<&Grant>) -> Result<PoolName, Refusal> {
+    if let Some(held) = held.filter(|held| held.addresses.contains(&address))
+        && view.request.allows(&held.pool)
+    {
+        return Ok(held.pool.clone());
     }
-    let nowhere = |asked: &&IpAddr| !pools.iter().any(|(_, stock)| stock.contains_all(&[**asked]));
-    let Some(address) = asked.iter().find(nowhere) else { return Err(apart(asked, request)) };
-    Err(match pools.iter().find(|(_, stock)| stock.pool.contains(*address)) {
-        Some((pool, _)) => Refusal::AddressAvoided { address: *address, pool: (*pool).clone() },
-        None => Refusal::AddressNotInPool { address: *address, pools: request.pools.clone() },
-    })
+    let Some(shelf) = view.register.shelf(address) else { return Err(homeless(view, address)) };
+    if !view.request.allows(&shelf.pool) {
+        return Err(Refusal::AddressNotInPool { address, pools: view.request.pools.clone() });
+    }
+    if let Some(pool) = view.register.pools().get_key_value(&shelf.pool)
+        && !view.holds(address)
+    {
+        view.enter(pool)?;
+    }
+    view.may_use(address, shelf)?;
+    Ok(shelf.pool.clone())
+}
+
+/// Why no pool has an address.
+fn homeless(view: &View<'_>, address: IpAddr) -> Refusal {
+    let pools = view.register.pools().iter().filter(|(name, _)| view.request.allows(name));
+    let Some((name, pool)) = pools.into_iter().find(|(_, pool)| pool.contains(address)) else {
+        return Refusal::AddressNotInPool { address, pools: view.request.pools.clone() };
+    };
+    if pool.exclude.iter().any(|prefix| prefix.contains(address)) {
+        return Refusal::AddressExcluded { address, pool: name.clone() };
+    }
+    Refusal::AddressAvoided { address, pool: name.clone() }
 }
 
 /// Each address has a pool, but not the same one.
-fn apart(asked: &[IpAddr], request: &Request) -> Refusal {
+fn apart(request: &Request, asked: &[IpAddr]) -> Refusal {
     match asked {
         [one, other] => Refusal::DifferentPools(*one, *other),
         _ => Refusal::FamilyMismatch { families: request.families, addresses: asked.to_vec() },

@@ -1,9 +1,10 @@
 use std::collections::BTreeSet;
+use std::fmt;
 use std::net::IpAddr;
 
 use names::PoolName;
 
-use crate::{Family, Refusal};
+use crate::{Blocked, Family, Moving, Refusal};
 
 /// What a Service holds.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,8 +21,40 @@ pub struct Grant {
 pub struct Decision {
     /// What it holds.
     pub grant: Option<Grant>,
-    /// Why it does not get what it asks for.
+    /// Why it does not get what it asks for, or is not moved.
     pub refusal: Option<Refusal>,
+    /// What it holds beside the grant until its clients have found the new addresses.
+    pub moving: Option<Moving>,
+    /// What else should be known of the grant.
+    pub notes: Vec<Note>,
+}
+
+/// Something that people should know of a grant.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Note {
+    /// An address that is also something else in the network.
+    Blocked {
+        /// The address.
+        address: IpAddr,
+        /// What it is.
+        by: Blocked,
+    },
+    /// Its pool no longer has this address, or is no longer for this Service, and lets it stay (`onRemove: Keep`).
+    Outside {
+        /// The pool.
+        pool: PoolName,
+    },
+}
+
+impl fmt::Display for Note {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Blocked { address, by } => write!(out, "{address} is {by}"),
+            Self::Outside { pool } => {
+                write!(out, "IPAddressPool {pool} would no longer give it out and lets it stay")
+            }
+        }
+    }
 }
 
 impl Grant {

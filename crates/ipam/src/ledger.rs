@@ -1,14 +1,29 @@
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::time::Instant;
 
-use names::{PoolName, ServiceKey};
+use names::{Labels, PoolName, QuotaName, ReservationName, ServiceKey};
 
-use crate::addresses::Addresses;
-use crate::choose::{choose, located, wants};
-use crate::space::{Stock, Usage};
-use crate::waiters::{Place, Waiters, Wanted};
-use crate::{Decision, Families, Family, Grant, Pool, Refusal, Request};
+use self::movement::Movement;
+use self::under::Under;
+use crate::entry::Entry;
+use crate::quotas::Quotas;
+use crate::register::{Register, Rest};
+use crate::reservations::Reservations;
+use crate::view::{Sharers, View};
+use crate::waiters::{Place, Waiters};
+use crate::{Decision, Family, OnRemove, QuotaUse, Refusal, Request, Usage};
+
+mod adopt;
+mod configure;
+mod decide;
+mod movement;
+mod serve;
+mod standing;
+mod under;
+
+pub use self::adopt::Adopted;
+pub use self::standing::{Preview, Standing};
 
 /// The record of who holds which address, and of who waits for what.
 ///
@@ -16,22 +31,37 @@ use crate::{Decision, Families, Family, Grant, Pool, Refusal, Request};
 /// served; a Service may stand there twice.
 #[derive(Debug, Clone, Default)]
 pub struct Ledger {
-    addresses: Addresses,
+    register: Register,
+    quotas: Quotas,
+    reservations: Reservations,
+    sharers: Sharers,
+    namespaces: BTreeMap<String, Labels>,
+    /// The pools in the order in which they are tried.
+    order: Vec<PoolName>,
+    /// What becomes of what is held from pools that are gone.
+    gone: BTreeMap<PoolName, OnRemove>,
     entries: BTreeMap<ServiceKey, Entry>,
+    under: Under,
+    movement: Movement,
     waiters: Waiters,
+    /// Everybody who does not have what it asks for, as far as something could help.
+    refused: BTreeMap<Place, ServiceKey>,
     places: u64,
-}
-
-#[derive(Debug, Clone)]
-struct Entry {
-    place: Place,
-    request: Option<Request>,
-    decision: Decision,
-    wants: Vec<Wanted>,
 }
 
 /// Services whose decision changed, in the order in which they were served.
 pub type Changed = Vec<ServiceKey>;
+
+/// What may look different from outside since this was last asked.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Touched {
+    /// Pools whose [`Usage`], [`Standing`] or quarantine may have changed.
+    pub pools: BTreeSet<PoolName>,
+    /// Quotas whose use may have changed.
+    pub quotas: BTreeSet<QuotaName>,
+    /// Reservations whose state may have changed.
+    pub reservations: BTreeSet<ReservationName>,
+}
 
 impl Ledger {
     /// What was decided for a Service; nothing if it never asked.
@@ -39,55 +69,37 @@ impl Ledger {
         self.entries.get(key).map(|entry| &entry.decision)
     }
 
-    /// Who holds an address.
-    pub fn holder(&self, address: IpAddr) -> Option<&ServiceKey> {
-        self.addresses.holder(address)
+    /// Who holds an address: one, several that share it, and those whose status may still show it.
+    pub fn holders(&self, address: IpAddr) -> impl Iterator<Item = &ServiceKey> {
+        self.register.holders(address)
     }
 
     /// How much of a family a pool has; nothing if there is no such pool.
     pub fn usage(&self, pool: &PoolName, family: Family) -> Option<Usage> {
-        self.addresses.stock(pool).map(|stock| stock.usage(family))
+        self.register.pools().contains_key(pool).then(|| self.register.usage(pool, family))
     }
 
-    /// The pools whose usage may have changed since this was last asked.
-    pub fn take_touched(&mut self) -> BTreeSet<PoolName> {
-        self.addresses.take_touched()
+    /// Those of a pool's addresses that rest: at most 1024, those that rest longest, by address.
+    pub fn quarantined(&self, pool: &PoolName) -> Vec<Rest> {
+        let mut rests = self.register.resting_in(pool);
+        rests.sort_by_key(|rest| (std::cmp::Reverse(rest.until), rest.address));
+        rests.truncate(1024);
+        rests.sort_by_key(|rest| rest.address);
+        rests
     }
 
-    /// Takes over what a Service's status says that it holds; `recorded` is the pool that the status names.
-    ///
-    /// Who is adopted first keeps an address, so the caller brings the older one first. An address without a
-    /// record is adopted only if some pool has it. The refusals tell what was not adopted; the Service gets
-    /// something else when it asks.
-    pub fn adopt(
-        &mut self,
-        key: &ServiceKey,
-        addresses: &[IpAddr],
-        recorded: Option<&PoolName>,
-    ) -> Vec<Refusal> {
-        let mut refusals = Vec::new();
-        let mut adopted = Vec::new();
-        for address in addresses.iter().copied() {
-            match self.addresses.holder(address) {
-                Some(by) if by == key => {}
-                Some(by) => refusals.push(Refusal::AddressInUse { address, by: by.clone() }),
-                None if recorded.is_none() && self.addresses.pools_of(address).next().is_none() => {
-                    refusals.push(Refusal::AddressNotInPool { address, pools: Vec::new() });
-                }
-                None => {
-                    self.addresses.hold(address, key.clone());
-                    adopted.push(address);
-                }
-            }
+    /// What counts towards a quota, by those who share its limit: at most 256, the fullest first.
+    pub fn quota_use(&self, name: &QuotaName) -> Vec<QuotaUse> {
+        self.quotas.uses(name)
+    }
+
+    /// What may have changed since this was last asked.
+    pub fn take_touched(&mut self) -> Touched {
+        Touched {
+            pools: self.register.take_touched(),
+            quotas: self.quotas.take_touched(),
+            reservations: self.reservations.take_touched(),
         }
-        let pool = recorded.or_else(|| self.addresses.homes(&adopted).next());
-        let pool = pool.or_else(|| self.addresses.homes(adopted.get(..1)?).next()).cloned();
-        match (&mut self.entry(key).decision.grant, pool) {
-            (Some(grant), _) => grant.addresses.extend(adopted),
-            (grant, Some(pool)) if !adopted.is_empty() => *grant = Some(Grant { addresses: adopted, pool }),
-            (None, _) => {}
-        }
-        refusals
     }
 
     /// Decides what a Service gets. What it holds stays as it is where the request allows that, and until
@@ -95,176 +107,127 @@ impl Ledger {
     pub fn allocate(&mut self, now: Instant, key: &ServiceKey, request: Request) -> Changed {
         let mut changed = Vec::new();
         let entry = self.entry(key);
-        if entry.request.as_ref() != Some(&request) {
-            entry.request = Some(request);
-            let freed = self.decide(now, key, &mut changed);
-            self.serve(now, freed, &mut changed);
+        if entry.request.as_ref() == Some(&request) {
+            return changed;
+        }
+        let before = entry.request.replace(request.clone());
+        let sharing = (self.sharers.get(key) != request.sharing.as_ref()).then(|| request.sharing.clone());
+        if let Some(sharing) = sharing.clone() {
+            self.sharers.set(key, sharing);
+        }
+        if before.is_some_and(|before| before.labels != request.labels) {
+            self.judge_fit(key);
+        }
+        self.decide(now, key, &mut changed);
+        if sharing.is_some() {
+            self.serve_sharers(now, key, &mut changed);
         }
         changed
     }
 
     /// Turns down a Service whose request could not be understood. It keeps what it has and waits for nothing.
-    pub fn refuse(&mut self, key: &ServiceKey, refusal: Refusal) -> Changed {
-        self.entry(key).request = None;
-        let grant = self.decision(key).and_then(|decision| decision.grant.clone());
+    pub fn refuse(&mut self, now: Instant, key: &ServiceKey, refusal: Refusal) -> Changed {
+        let entry = self.entry(key);
+        entry.request = None;
+        let decision = Decision { refusal: Some(refusal), ..entry.decision.clone() };
         let mut changed = Vec::new();
-        self.conclude(key, Decision { grant, refusal: Some(refusal) }, &mut changed);
+        self.carry_out(key, decision, &mut changed);
+        self.start_moves(now, &mut changed);
         changed
     }
 
-    /// Forgets a Service and frees what it holds.
-    pub fn release(&mut self, now: Instant, key: &ServiceKey) -> Changed {
-        let Some(entry) = self.entries.remove(key) else { return Vec::new() };
-        for wanted in &entry.wants {
-            self.waiters.remove(wanted, entry.place);
-        }
-        let freed = entry.decision.grant.map(|grant| grant.addresses).unwrap_or_default();
-        for address in &freed {
-            self.addresses.free(now, *address);
-        }
+    /// Frees what a Service gave up, now that its status shows what was decided for it.
+    pub fn settle(&mut self, now: Instant, key: &ServiceKey) -> Changed {
         let mut changed = Vec::new();
-        self.serve(now, freed, &mut changed);
-        changed
-    }
-
-    /// A pool as it is now; `None` when it is gone. Addresses that are held stay held; those that wait for the
-    /// pool, or for an address of it, are decided again.
-    pub fn set_pool(&mut self, now: Instant, name: &PoolName, pool: Option<Pool>) -> Changed {
-        if self.addresses.stock(name).map(|stock| &stock.pool) == pool.as_ref() {
-            return Vec::new();
-        }
-        let old = self.addresses.set_pool(name.clone(), pool.clone());
-        let both: Vec<Pool> = old.into_iter().chain(pool).collect();
-        let mut changed = Vec::new();
-        for key in self.interested(name, &both) {
-            let freed = self.decide(now, &key, &mut changed);
+        let Some(entry) = self.entries.get_mut(key) else { return changed };
+        let parting = std::mem::take(&mut entry.parting);
+        if !parting.is_empty() {
+            let freed = self.free(now, key, parting);
             self.serve(now, freed, &mut changed);
         }
         changed
     }
 
-    /// Lets addresses that have rested long enough be given out like any other.
-    pub fn handle_timeout(&mut self, now: Instant) {
-        self.addresses.wake(now);
+    /// Forgets a Service and frees what it holds.
+    pub fn release(&mut self, now: Instant, key: &ServiceKey) -> Changed {
+        let mut changed = Vec::new();
+        let Some(entry) = self.entries.get_mut(key) else { return changed };
+        let held = entry.held();
+        let (place, pool) = (entry.place, entry.decision.grant.take().map(|grant| grant.pool));
+        for wanted in std::mem::take(&mut entry.wants) {
+            self.waiters.remove(&wanted, place);
+        }
+        self.refused.remove(&place);
+        self.under.leave(key, pool.as_ref());
+        self.movement.forget(key, place);
+        let freed = self.free(now, key, held);
+        self.entries.remove(key);
+        self.sharers.set(key, None);
+        self.serve(now, freed, &mut changed);
+        self.start_moves(now, &mut changed);
+        changed
+    }
+
+    /// Does what is due: rests, reservations and moves end, and the next ones that are to be moved are.
+    pub fn handle_timeout(&mut self, now: Instant) -> Changed {
+        let mut changed = Vec::new();
+        self.register.wake(now);
+        if self.reservations.expire(now) {
+            self.lay_out();
+            self.ask_refused(now, &mut changed);
+        }
+        while let Some(key) = self.movement.next_due(now) {
+            self.decide(now, &key, &mut changed);
+        }
+        self.start_moves(now, &mut changed);
+        changed
     }
 
     /// When to call [`Ledger::handle_timeout`] next.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        self.addresses.next_wake()
+        let ends = [self.register.next_wake(), self.reservations.next_end(), self.movement.next_end()];
+        ends.into_iter().flatten().min()
     }
 
     fn entry(&mut self, key: &ServiceKey) -> &mut Entry {
+        if !self.quotas.knows(&key.namespace) {
+            self.quotas.assign(&key.namespace, self.namespaces.get(&key.namespace));
+        }
         let places = &mut self.places;
         self.entries.entry(key.clone()).or_insert_with(|| {
             *places += 1;
-            Entry { place: Place(*places), request: None, decision: Decision::default(), wants: Vec::new() }
+            Entry::new(Place(*places))
         })
     }
 
-    /// Decides a Service's request with what there is; gives back the addresses that this freed.
-    fn decide(&mut self, now: Instant, key: &ServiceKey, changed: &mut Changed) -> Vec<IpAddr> {
-        let Some(Entry { request: Some(request), decision, .. }) = self.entries.get(key) else {
-            return Vec::new();
-        };
-        let old = decision.grant.clone().map(|grant| located(&self.addresses, request, grant));
-        let (grant, refusal) = match choose(&self.addresses, key, request, old.as_ref()) {
-            Ok(grant) => (Some(grant), None),
-            Err(refusal) => (old.clone(), Some(refusal)),
-        };
-        let before: BTreeSet<IpAddr> = old.into_iter().flat_map(|grant| grant.addresses).collect();
-        let after: BTreeSet<IpAddr> =
-            grant.iter().flat_map(|grant| grant.addresses.iter().copied()).collect();
-        for address in after.difference(&before) {
-            self.addresses.hold(*address, key.clone());
-        }
-        let freed: Vec<IpAddr> = before.difference(&after).copied().collect();
-        for address in &freed {
-            self.addresses.free(now, *address);
-        }
-        self.conclude(key, Decision { grant, refusal }, changed);
-        freed
-    }
-
-    /// Writes a decision down, and queues the Service for what it now waits for.
-    fn conclude(&mut self, key: &ServiceKey, decision: Decision, changed: &mut Changed) {
-        let Some(entry) = self.entries.get_mut(key) else { return };
-        for wanted in std::mem::take(&mut entry.wants) {
-            self.waiters.remove(&wanted, entry.place);
-        }
-        if let Some(request) = &entry.request {
-            entry.wants = wants(request, decision.grant.as_ref(), decision.refusal.as_ref());
-        }
-        for wanted in &entry.wants {
-            self.waiters.add(wanted.clone(), entry.place, key.clone());
-        }
-        if entry.decision != decision {
-            entry.decision = decision;
-            changed.push(key.clone());
+    fn view<'a>(
+        &'a self,
+        key: &'a ServiceKey,
+        request: &'a Request,
+        held: &'a [(IpAddr, PoolName)],
+    ) -> View<'a> {
+        View {
+            register: &self.register,
+            quotas: &self.quotas,
+            reservations: &self.reservations,
+            sharers: &self.sharers,
+            order: &self.order,
+            namespace: self.namespaces.get(&key.namespace),
+            key,
+            request,
+            held,
+            entries: &self.entries,
         }
     }
 
-    /// Gives freed addresses to those that wait and can use them, first come first served.
-    fn serve(&mut self, now: Instant, freed: Vec<IpAddr>, changed: &mut Changed) {
-        let mut freed = VecDeque::from(freed);
-        while let Some(address) = freed.pop_front() {
-            let mut passed = BTreeSet::new();
-            while let Some((place, key)) = self.next_waiter(address, &passed) {
-                // One that still cannot have all that it named stays in its place; nobody is asked twice.
-                passed.insert(place);
-                freed.extend(self.decide(now, &key, changed));
-            }
-            // Those that named it are told who has it now.
-            for (_, key) in self.waiters.all(&Wanted::Address(address)).collect::<Vec<_>>() {
-                freed.extend(self.decide(now, &key, changed));
-            }
-        }
-    }
-
-    /// The longest waiting Service that this free address helps; one that lacks only a second address comes
-    /// after those that lack everything.
-    fn next_waiter(&self, address: IpAddr, passed: &BTreeSet<Place>) -> Option<(Place, ServiceKey)> {
-        if self.addresses.holder(address).is_some() {
-            return None;
-        }
-        let family = Family::of(address);
-        let queues = self.addresses.pools_of(address).flat_map(|(name, stock)| served(name, stock));
-        let queues = queues.chain([Wanted::Address(address)]);
-        let first = queues.filter_map(|wanted| self.waiters.first(&wanted, passed)).min();
-        let mut pools = self.addresses.pools_of(address);
-        first.or_else(|| {
-            pools.find_map(|(name, _)| self.waiters.first(&Wanted::Beside(name.clone(), family), passed))
-        })
-    }
-
-    /// Those whose decision may hang on a pool that was as one of these versions and is as the other: first
-    /// those that wait, then those that have something.
-    fn interested(&self, name: &PoolName, versions: &[Pool]) -> Vec<ServiceKey> {
-        let prefixes = versions.iter().flat_map(|pool| &pool.prefixes);
-        let addressed = prefixes.flat_map(|prefix| self.waiters.within(prefix.network(), prefix.broadcast()));
-        let queues = Families::ALL.into_iter().map(Wanted::Automatic);
-        let queues =
-            queues.chain(Families::ALL.into_iter().map(|families| Wanted::From(name.clone(), families)));
-        let queues = queues.chain([Wanted::Change(name.clone())]);
-        let queued = queues.flat_map(|wanted| self.waiters.all(&wanted).collect::<Vec<_>>());
-        let waiting: BTreeMap<Place, ServiceKey> = addressed.chain(queued).collect();
-        let beside = [Family::V4, Family::V6].map(|family| Wanted::Beside(name.clone(), family));
-        let beside = beside.iter().flat_map(|wanted| self.waiters.all(wanted));
-        let held = versions.iter().flat_map(|pool| self.addresses.holders_within(&pool.prefixes));
-        let held = held.filter_map(|key| Some((self.entries.get(&key)?.place, key)));
-        let having: BTreeMap<Place, ServiceKey> = beside.chain(held).collect();
-        waiting.into_values().chain(having.into_values()).collect()
+    /// Everything that a Service holds, with the pool of each.
+    fn held(&self, key: &ServiceKey) -> Vec<(IpAddr, PoolName)> {
+        let held = self.entries.get(key).map(Entry::held).unwrap_or_default();
+        held.into_iter()
+            .filter_map(|address| Some((address, self.register.held_from(address, key)?.clone())))
+            .collect()
     }
 }
 
-/// The queues of those that a pool can serve.
-fn served(name: &PoolName, stock: &Stock) -> impl Iterator<Item = Wanted> {
-    Families::ALL.into_iter().filter(|families| stock.can_serve(*families)).flat_map(|families| {
-        let automatic = stock.is_automatic().then_some(Wanted::Automatic(families));
-        automatic.into_iter().chain([Wanted::From(name.clone(), families)])
-    })
-}
-
-#[cfg(test)]
-mod histories;
 #[cfg(test)]
 mod tests;

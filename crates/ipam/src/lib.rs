@@ -25,33 +25,39 @@
 //!
 //! let pool = Pool { prefixes: vec!["192.0.2.0/30".parse().unwrap()], ..Pool::default() };
 //! assert_eq!(ledger.set_pool(now, &PoolName::new("edge"), Some(pool)), [web.clone()]);
-//! assert_eq!(ledger.holder("192.0.2.0".parse().unwrap()), Some(&web));
+//! assert_eq!(ledger.holders("192.0.2.0".parse().unwrap()).next(), Some(&web));
 //! ```
 
-mod addresses;
 mod audience;
 mod blocked;
 mod choose;
+mod entry;
 mod grant;
+mod layout;
 mod ledger;
 mod moves;
 mod pool;
 mod quota;
+mod quotas;
 mod refusal;
+mod register;
 mod request;
 mod reservation;
+mod reservations;
 mod sharing;
 mod space;
+mod view;
 mod waiters;
 
 pub use audience::Audience;
 pub use blocked::Blocked;
-pub use grant::{Decision, Grant};
-pub use ledger::{Changed, Ledger};
+pub use grant::{Decision, Grant, Note};
+pub use ledger::{Adopted, Changed, Ledger, Preview, Standing, Touched};
 pub use moves::{Moves, Moving};
-pub use pool::{Assignment, BuggyAddresses, Count, Created, OnRemove, Pool, State};
+pub use pool::{Assignment, BuggyAddresses, Count, Created, OnRemove, Pool, Span, State};
 pub use quota::{Per, Quota, QuotaUse};
-pub use refusal::Refusal;
+pub use refusal::{Closed, Refusal};
+pub use register::Rest;
 pub use request::{Families, Family, Request};
 pub use reservation::{Counted, Counts, Holder, Phase, Reclaim, Reservation, ReservationState};
 pub use sharing::{Backend, Clash, Protocol, Sharing};

@@ -10,7 +10,7 @@ use crate::{Audience, Family};
 
 /// How long a freed address is given to nobody while others are free: its old clients, and the neighbour
 /// caches and routes towards it, forget it meanwhile.
-const REUSE_AFTER: Duration = Duration::from_secs(600);
+pub(crate) const REUSE_AFTER: Duration = Duration::from_secs(600);
 
 /// What an IPAddressPool gives out, and to whom.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,6 +35,15 @@ pub struct Pool {
     pub reuse_after: Duration,
     /// Where pools overlap, the elder has the addresses.
     pub created: Created,
+}
+
+/// Addresses of one family, from the first to the last.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Span {
+    /// The first.
+    pub first: IpAddr,
+    /// The last.
+    pub last: IpAddr,
 }
 
 /// When an object was created, as Kubernetes says it: in seconds since 1970. The elder is the lower; of two
@@ -116,6 +125,8 @@ impl Pool {
     pub(crate) fn space(&self, family: Family) -> RangeSetBlaze<u128> {
         let prefixes = self.prefixes.iter().filter(|prefix| Family::of(prefix.ip()) == family);
         let mut space: RangeSetBlaze<u128> = prefixes.map(|prefix| bounds(*prefix)).collect();
+        let excluded = self.exclude.iter().filter(|prefix| Family::of(prefix.ip()) == family);
+        space = space - excluded.map(|prefix| bounds(*prefix)).collect::<RangeSetBlaze<u128>>();
         if family == Family::V4 && self.buggy_addresses == BuggyAddresses::Avoided {
             space = space - buggy(&self.prefixes);
         }
@@ -125,6 +136,24 @@ impl Pool {
     /// Whether one of its prefixes contains the address, given out or not.
     pub(crate) fn contains(&self, address: IpAddr) -> bool {
         self.prefixes.iter().any(|prefix| prefix.contains(address))
+    }
+
+    /// Whether it is for certain Services only.
+    pub(crate) fn is_restricted(&self) -> bool {
+        self.audience != Audience::default()
+    }
+
+    pub(crate) fn is_automatic(&self) -> bool {
+        self.assignment == Assignment::Automatic
+    }
+
+    pub(crate) fn is_open(&self) -> bool {
+        self.state == State::Open
+    }
+
+    /// The lower is tried first. Pools for certain Services come before those for all.
+    pub(crate) fn rank(&self) -> (bool, u32) {
+        (!self.is_restricted(), self.priority.checked_sub(1).unwrap_or(u32::MAX))
     }
 }
 
@@ -162,6 +191,23 @@ impl fmt::Display for Count {
         match self {
             Self::Exactly(count) => write!(out, "{count}"),
             Self::Saturated => out.write_str("more than 2^63 - 1"),
+        }
+    }
+}
+
+impl Span {
+    pub(crate) fn all(family: Family, ranges: &RangeSetBlaze<u128>) -> impl Iterator<Item = Self> + '_ {
+        let of = move |number: &u128| address(family, *number);
+        ranges.ranges().map(move |range| Self { first: of(range.start()), last: of(range.end()) })
+    }
+}
+
+impl fmt::Display for Span {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.first == self.last {
+            write!(out, "{}", self.first)
+        } else {
+            write!(out, "{}-{}", self.first, self.last)
         }
     }
 }

@@ -1,9 +1,9 @@
 use std::fmt;
 use std::net::IpAddr;
 
-use names::{PoolName, ServiceKey};
+use names::{PoolName, QuotaName, ReservationName, ServiceKey};
 
-use crate::{Families, Family};
+use crate::{Clash, Families, Family, Protocol};
 
 /// Why a Service does not get what it asks for. It keeps what it has.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -65,6 +65,73 @@ pub enum Refusal {
     },
     /// It asks for two addresses of one family.
     SameFamily(Family),
+    /// No pool that gives out by itself is for Services of this namespace with its labels.
+    NoPoolForService(String),
+    /// A pool that it names, or that has an address that it names, is not for it (`serviceAllocation`).
+    PoolClosed {
+        /// The pool.
+        pool: PoolName,
+        /// Why not.
+        why: Closed,
+    },
+    /// Such a pool gives out nothing new (`disabled`, `drain`).
+    PoolDisabled(PoolName),
+    /// It asks for an address that the pool leaves out.
+    AddressExcluded {
+        /// The address.
+        address: IpAddr,
+        /// The pool whose `exclude` contains it.
+        pool: PoolName,
+    },
+    /// It asks for an address that is kept for others.
+    AddressReserved {
+        /// The address.
+        address: IpAddr,
+        /// The reservation that is not for it.
+        by: ReservationName,
+    },
+    /// It would hold more than it may.
+    QuotaExceeded {
+        /// The quota.
+        quota: QuotaName,
+        /// The namespace whose limit it is; `None` if the limit is for all of the quota's together.
+        namespace: Option<String>,
+        /// Addresses of this family.
+        family: Family,
+        /// How many count already.
+        used: u32,
+        /// How many may.
+        limit: u32,
+    },
+    /// It asks for an address that another Service holds, which shares it on other terms.
+    SharingConflict {
+        /// The address.
+        address: IpAddr,
+        /// Who holds it.
+        with: ServiceKey,
+        /// What they do not agree on.
+        clash: Clash,
+    },
+    /// Its namespace was not seen yet, and a quota depends on its labels.
+    NamespaceUnknown(String),
+    /// It cannot be moved, for it names this address.
+    AddressNamed(IpAddr),
+    /// Its pool takes its address away, and it can have no other.
+    CannotMove {
+        /// The pool.
+        from: PoolName,
+        /// Why it can have no other.
+        why: Box<Refusal>,
+    },
+}
+
+/// Why a pool is not for a Service.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Closed {
+    /// It is not for Services of this namespace.
+    Namespace(String),
+    /// It is not for Services with its labels.
+    Labels,
 }
 
 impl Refusal {
@@ -82,6 +149,16 @@ impl Refusal {
             Self::DifferentPools(..) => "DifferentPools",
             Self::FamilyMismatch { .. } => "FamilyMismatch",
             Self::SameFamily(_) => "SameFamily",
+            Self::NoPoolForService(_) => "NoPoolForService",
+            Self::PoolClosed { .. } => "PoolClosed",
+            Self::PoolDisabled(_) => "PoolDisabled",
+            Self::AddressExcluded { .. } => "AddressExcluded",
+            Self::AddressReserved { .. } => "AddressReserved",
+            Self::QuotaExceeded { .. } => "QuotaExceeded",
+            Self::SharingConflict { .. } => "SharingConflict",
+            Self::NamespaceUnknown(_) => "NamespaceUnknown",
+            Self::AddressNamed(_) => "AddressNamed",
+            Self::CannotMove { .. } => "CannotMove",
         }
     }
 }
@@ -116,11 +193,77 @@ impl fmt::Display for Refusal {
             Self::SameFamily(family) => {
                 write!(out, "two {family} addresses are named; one a family is possible")
             }
+            Self::NoPoolForService(namespace) => write!(
+                out,
+                "no IPAddressPool that assigns automatically is for Services of namespace {namespace} with \
+                 these labels (spec.serviceAllocation)"
+            ),
+            Self::PoolClosed { pool, why } => {
+                write!(out, "IPAddressPool {pool} is not for {why} (spec.serviceAllocation)")
+            }
+            Self::PoolDisabled(pool) => {
+                write!(out, "IPAddressPool {pool} gives out nothing new (spec.disabled or spec.drain)")
+            }
+            Self::AddressExcluded { address, pool } => {
+                write!(out, "IPAddressPool {pool} leaves {address} out (spec.exclude)")
+            }
+            Self::AddressReserved { address, by } => {
+                write!(out, "{address} is kept by AddressReservation {by}, which is not for this Service")
+            }
+            Self::QuotaExceeded { quota, namespace, family, used, limit } => {
+                write!(out, "AddressQuota {quota} allows {limit} {family} addresses")?;
+                if let Some(namespace) = namespace {
+                    write!(out, " to namespace {namespace}")?;
+                }
+                write!(out, ", and {used} are held")
+            }
+            Self::SharingConflict { address, with, clash } => {
+                write!(out, "{address} cannot be shared with Service {with}: {clash}")
+            }
+            Self::NamespaceUnknown(namespace) => {
+                write!(out, "namespace {namespace} was not seen yet, and an AddressQuota asks for its labels")
+            }
+            Self::AddressNamed(address) => write!(out, "the Service itself asks for {address}"),
+            Self::CannotMove { from, why } => {
+                write!(out, "IPAddressPool {from} takes the address away, but there is no other: {why}")
+            }
         }
     }
 }
 
 impl std::error::Error for Refusal {}
+
+impl fmt::Display for Closed {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Namespace(namespace) => write!(out, "Services of namespace {namespace}"),
+            Self::Labels => out.write_str("Services with these labels"),
+        }
+    }
+}
+
+impl fmt::Display for Clash {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Key => out.write_str("the annotations allow-shared-ip differ"),
+            Self::Port(protocol, port) => write!(out, "both listen on {protocol} port {port}"),
+            Self::Backend => out.write_str(
+                "their traffic comes in on different nodes: give both externalTrafficPolicy Cluster, or Local \
+                 with one selector, or the same annotation share-local",
+            ),
+        }
+    }
+}
+
+impl fmt::Display for Protocol {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(match self {
+            Self::Tcp => "TCP",
+            Self::Udp => "UDP",
+            Self::Sctp => "SCTP",
+        })
+    }
+}
 
 /// Denies something of the pools that a Service may use: those it names, or else all of a kind.
 struct Denied<'a> {

@@ -50,6 +50,8 @@ impl Request {
 }
 
 impl Family {
+    pub(crate) const ALL: [Self; 2] = [Self::V4, Self::V6];
+
     /// The family of an address.
     pub const fn of(address: IpAddr) -> Self {
         match address {

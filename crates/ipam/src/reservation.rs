@@ -5,7 +5,7 @@ use std::time::Instant;
 use ipnetwork::IpNetwork;
 use names::{PoolName, ReservationName, ServiceKey};
 
-use crate::{Audience, Created};
+use crate::{Audience, Created, Span};
 
 /// Addresses that are kept for certain Services, before these exist and after they are gone
 /// (AddressReservation).
@@ -72,10 +72,10 @@ pub struct ReservationState {
     pub pending: Vec<(IpAddr, ServiceKey)>,
     /// How many of its counts could not be chosen yet.
     pub missing: Counted,
-    /// Prefixes that an elder reservation has (at most 64).
-    pub overlaps: Vec<(IpNetwork, ReservationName)>,
-    /// Prefixes that no pool has now (at most 64).
-    pub outside: Vec<IpNetwork>,
+    /// What an elder reservation has (at most 64).
+    pub overlaps: Vec<(Span, ReservationName)>,
+    /// What no pool has now (at most 64).
+    pub outside: Vec<Span>,
     /// Whether it is over.
     pub phase: Phase,
 }

@@ -1,23 +1,25 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
-use names::{PoolName, ServiceKey};
+use names::{QuotaName, ServiceKey};
 
+use crate::layout::Shelf;
 use crate::{Families, Family};
 
-/// Something that would help a Service. Ordered, so that addresses of a range can be looked up together.
+/// Something that would help a Service that waits. A changed pool, reservation or namespace is not among it:
+/// that is a reason to ask everybody again who was refused.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Wanted {
-    /// This address, free and in a pool.
+    /// This address.
     Address(IpAddr),
-    /// Enough for these families in any pool that gives out by itself.
-    Automatic(Families),
-    /// Enough for these families in this pool.
-    From(PoolName, Families),
-    /// One address of this family in this pool, beside what the Service has from it.
-    Beside(PoolName, Family),
-    /// Any change of this pool.
-    Change(PoolName),
+    /// An address on this shelf, by those that need these families from its pool.
+    Shelf(Shelf, Families),
+    /// One address of this family on this shelf, beside what the Service has from its pool.
+    Beside(Shelf, Family),
+    /// Another Service that shares under this key.
+    Sharer(String),
+    /// An address less of this family that counts towards this quota, by those who share its limit.
+    Quota(QuotaName, Option<String>, Family),
 }
 
 /// A Service's place in every queue: who came first is served first.
@@ -54,11 +56,5 @@ impl Waiters {
     /// Everybody who waits for this.
     pub(crate) fn all(&self, wanted: &Wanted) -> impl Iterator<Item = (Place, ServiceKey)> {
         self.0.get(wanted).into_iter().flatten().map(|(place, key)| (*place, key.clone()))
-    }
-
-    /// Everybody who waits for an address from first to last.
-    pub(crate) fn within(&self, first: IpAddr, last: IpAddr) -> impl Iterator<Item = (Place, ServiceKey)> {
-        let queues = self.0.range(Wanted::Address(first)..=Wanted::Address(last));
-        queues.flat_map(|(_, queue)| queue).map(|(place, key)| (*place, key.clone()))
     }
 }

@@ -1,0 +1,99 @@
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+use std::time::Instant;
+
+use names::{PoolName, ServiceKey};
+
+use super::{Changed, Ledger};
+use crate::register::Rest;
+use crate::{Clash, Decision, Grant, Moving, Refusal, Request};
+
+/// What a Service's status says that it holds.
+#[derive(Debug, Clone, Default)]
+pub struct Adopted {
+    /// Its addresses, in order.
+    pub addresses: Vec<IpAddr>,
+    /// The pool that they came from, as its annotation says.
+    pub pool: Option<PoolName>,
+    /// The move that it is in the middle of; its addresses are among those above.
+    pub moving: Option<Moving>,
+    /// What it asks for; nothing if that cannot be understood.
+    pub request: Option<Request>,
+}
+
+impl Ledger {
+    /// Takes over what a Service's status says that it holds.
+    ///
+    /// Who is adopted first keeps an address that cannot be shared, so the caller brings the elder first. An
+    /// address without a record is adopted only if some pool has it. The refusals tell what was not adopted; the
+    /// Service gets something else when it asks.
+    pub fn adopt(&mut self, key: &ServiceKey, adopted: Adopted) -> Vec<Refusal> {
+        let Adopted { addresses, pool: recorded, moving, request } = adopted;
+        self.entry(key);
+        self.sharers.set(key, request.and_then(|request| request.sharing));
+        let mut refusals = Vec::new();
+        let (mut granted, mut left) = (Vec::new(), Vec::new());
+        let mut seen = BTreeSet::new();
+        for address in addresses.into_iter().filter(|address| seen.insert(*address)) {
+            if let Some(refusal) = self.unadoptable(key, address, recorded.as_ref()) {
+                refusals.push(refusal);
+            } else if moving.as_ref().is_some_and(|moving| moving.from.contains(&address)) {
+                left.push(address);
+            } else {
+                granted.push(address);
+            }
+        }
+        let grant = self.regranted(granted, recorded);
+        let moving = moving.map(|moving| Moving { from: left, ..moving });
+        let moving = moving.filter(|moving| !moving.from.is_empty() && grant.is_some());
+        self.take_over(key, grant, moving);
+        refusals
+    }
+
+    /// Why an address cannot be adopted.
+    fn unadoptable(&self, key: &ServiceKey, address: IpAddr, recorded: Option<&PoolName>) -> Option<Refusal> {
+        let ours = self.sharers.get(key);
+        for other in self.register.holders(address).filter(|other| *other != key) {
+            let clash = match (ours, self.sharers.get(other)) {
+                (Some(ours), Some(theirs)) => ours.clash(theirs),
+                _ => Some(Clash::Key),
+            };
+            if clash.is_some() {
+                return Some(Refusal::AddressInUse { address, by: other.clone() });
+            }
+        }
+        let homeless = recorded.is_none() && self.register.pool_of(address).is_none();
+        homeless.then_some(Refusal::AddressNotInPool { address, pools: Vec::new() })
+    }
+
+    fn regranted(&self, addresses: Vec<IpAddr>, recorded: Option<PoolName>) -> Option<Grant> {
+        let first = addresses.first()?;
+        let pool = recorded.or_else(|| self.register.pool_of(*first).cloned())?;
+        Some(Grant { addresses, pool })
+    }
+
+    fn take_over(&mut self, key: &ServiceKey, grant: Option<Grant>, moving: Option<Moving>) {
+        let Some(before) = self.decision(key) else { return };
+        let grant = match (before.grant.clone(), grant) {
+            (Some(mut before), Some(more)) => {
+                before.addresses.extend(more.addresses);
+                Some(before)
+            }
+            (before, more) => before.or(more),
+        };
+        if let Some(moving) = &moving {
+            for address in &moving.from {
+                self.hold(*address, key, &moving.pool);
+            }
+        }
+        let decision = Decision { grant, moving, ..Decision::default() };
+        self.carry_out(key, decision, &mut Changed::new());
+    }
+
+    /// Takes over that an address rests, as its pool's status says.
+    pub fn rest(&mut self, now: Instant, rest: Rest) {
+        if rest.until > now {
+            self.register.rest(rest);
+        }
+    }
+}
