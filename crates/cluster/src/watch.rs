@@ -6,17 +6,18 @@ use std::time::Duration;
 
 use futures::stream::unfold;
 use futures::{Stream, StreamExt};
-use kube::core::DeserializeGuard;
 use kube::runtime::watcher::{self, Config, Event, watcher};
 use kube::{Api, Client, Resource};
 use serde::de::DeserializeOwned;
 use tokio::time::{sleep, timeout};
 use tracing::{info, warn};
 
+use self::guarded::Guarded;
 use self::known::Known;
 use crate::Key;
 use crate::backoff::{Jitter, seed};
 
+mod guarded;
 mod known;
 
 /// The longest wait between two attempts: an API server that is back is noticed within this.
@@ -55,9 +56,10 @@ impl Scope {
     }
 }
 
-type Events<K> = Pin<Box<dyn Stream<Item = watcher::Result<Event<DeserializeGuard<K>>>> + Send>>;
+type Events<K> = Pin<Box<dyn Stream<Item = watcher::Result<Event<Guarded<K>>>> + Send>>;
 
-/// Watches a kind in all namespaces, for ever. Of each object only the projection is kept.
+/// Watches a kind in all namespaces, for ever. Of each object only the projection is kept; it does not see
+/// `metadata.managedFields`.
 ///
 /// A list that follows an outage becomes removals of what has gone meanwhile, as well as upserts of what is
 /// there. An upsert does not mean that anything differs. It must be polled inside a tokio runtime.
@@ -70,7 +72,7 @@ where
     K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug + Send + 'static,
     V: Send + 'static,
 {
-    let api: Api<DeserializeGuard<K>> = Api::all(client);
+    let api: Api<Guarded<K>> = Api::all(client);
     let watch = Watch {
         events: watcher(api, scope.config()).boxed(),
         project,
@@ -107,7 +109,7 @@ impl<K: Resource<DynamicType = ()>, V, P: Fn(K) -> V> Watch<K, V, P> {
     }
 
     /// The next event; after a failure also that nothing fails any more.
-    async fn event(&mut self) -> Option<Option<watcher::Result<Event<DeserializeGuard<K>>>>> {
+    async fn event(&mut self) -> Option<Option<watcher::Result<Event<Guarded<K>>>>> {
         if self.outage.failures == 0 || self.known.is_listing() {
             return self.events.next().await.map(Some);
         }
@@ -117,23 +119,16 @@ impl<K: Resource<DynamicType = ()>, V, P: Fn(K) -> V> Watch<K, V, P> {
         }
     }
 
-    fn handle(&mut self, event: Event<DeserializeGuard<K>>) {
+    fn handle(&mut self, event: Event<Guarded<K>>) {
         match event {
             // Comes before the list is even asked for, so it does not say that the API server is back.
             Event::Init => return self.known.begin_list(),
-            Event::InitApply(object) => {
-                self.known.list(Key::of(object.meta()));
-                self.upsert(object);
-            }
             Event::InitDone => {
                 let (gone, first) = self.known.end_list();
                 self.changes.extend(gone.into_iter().map(Change::Remove));
                 self.changes.extend(first.then_some(Change::Synced));
             }
-            Event::Apply(object) => {
-                self.known.apply(Key::of(object.meta()));
-                self.upsert(object);
-            }
+            Event::InitApply(object) | Event::Apply(object) => self.upsert(object),
             Event::Delete(object) => {
                 let key = Key::of(object.meta());
                 self.known.delete(&key);
@@ -143,11 +138,12 @@ impl<K: Resource<DynamicType = ()>, V, P: Fn(K) -> V> Watch<K, V, P> {
         self.outage.recovered();
     }
 
-    fn upsert(&mut self, object: DeserializeGuard<K>) {
+    fn upsert(&mut self, object: Guarded<K>) {
         let key = Key::of(object.meta());
+        self.known.apply(key.clone());
         self.changes.push_back(match object.0 {
             Ok(object) => Change::Upsert(key, (self.project)(object)),
-            Err(invalid) => Change::Garbage(key, invalid.error),
+            Err(invalid) => Change::Garbage(key, invalid.why),
         });
     }
 }

@@ -1,42 +1,39 @@
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
 use crate::Key;
 
 /// Which objects have been told of, so that a list can tell which of them are gone.
 #[derive(Debug, Default)]
 pub(crate) struct Known {
-    told: BTreeSet<Key>,
-    listed: Option<BTreeSet<Key>>,
+    /// In which list each was last.
+    told: BTreeMap<Key, u64>,
+    list: u64,
+    is_listing: bool,
     listed_once: bool,
 }
 
 impl Known {
     /// A list begins; what an unfinished one said before does not count.
     pub(crate) fn begin_list(&mut self) {
-        self.listed = Some(BTreeSet::new());
+        self.list += 1;
+        self.is_listing = true;
     }
 
     pub(crate) fn is_listing(&self) -> bool {
-        self.listed.is_some()
-    }
-
-    /// An object of the list.
-    pub(crate) fn list(&mut self, key: Key) {
-        self.told.insert(key.clone());
-        self.listed.get_or_insert_default().insert(key);
+        self.is_listing
     }
 
     /// The list is complete. What is gone, and whether it was the first.
     pub(crate) fn end_list(&mut self) -> (Vec<Key>, bool) {
-        let listed = self.listed.take().unwrap_or_default();
-        let gone = self.told.difference(&listed).cloned().collect();
-        self.told = listed;
+        self.is_listing = false;
+        let list = self.list;
+        let gone = self.told.extract_if(.., |_, last| *last != list).map(|(key, _)| key).collect();
         (gone, !std::mem::replace(&mut self.listed_once, true))
     }
 
-    /// An object that appeared or changed.
+    /// An object of the list, or one that appeared or changed.
     pub(crate) fn apply(&mut self, key: Key) {
-        self.told.insert(key);
+        self.told.insert(key, self.list);
     }
 
     /// An object that was deleted.
@@ -52,7 +49,7 @@ mod tests {
     fn list(known: &mut Known, names: &[&str]) {
         known.begin_list();
         for name in names {
-            known.list(Key::cluster(*name));
+            known.apply(Key::cluster(*name));
         }
     }
 
