@@ -1,12 +1,15 @@
-//! What `make bench` measures: latency, memory, sizes and gaps, each in a light lab of its own.
+//! What `make bench` measures: latency, memory, sizes and gaps, each in a light lab of its own; and the ledger alone.
 //!
 //! Samples are taken one by one. They are printed as tables and kept raw, beside what is known of the machine, as
 //! JSON under `target/bench/`. Nothing is asserted on a time: a slow machine gives a slow table, not an error.
 
 mod allocate;
 mod announce;
+mod calls;
 mod failover;
+mod fleet;
 mod histogram;
+mod ledger;
 mod machine;
 mod peer;
 mod report;
@@ -30,6 +33,10 @@ pub enum Group {
     Announce,
     /// Service created → address in its status
     Allocate,
+    /// The ledger alone: one call, with 100 to 50,000 Services
+    Ledger,
+    /// The controller with 10,000 Services
+    Fleet,
     /// Memory, programs, image
     Size,
     /// The gap that a client sees when a node is cut
@@ -72,6 +79,8 @@ fn measure(group: Group, form: Form) -> std::path::PathBuf {
     let report = match group {
         Group::Announce => announce::measure(form),
         Group::Allocate => allocate::measure(form),
+        Group::Ledger => ledger::measure(form),
+        Group::Fleet => fleet::measure(form),
         Group::Size => size::measure(form),
         Group::Failover => failover::measure(form),
     };

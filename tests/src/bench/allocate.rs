@@ -42,7 +42,12 @@ pub(super) fn measure(form: Form) -> Report {
         seen.between(Duration::ZERO, first);
         whole.between(Duration::ZERO, last);
     }
-    Report::new("allocate", "Created → address in status", vec![bare, seen, whole])
+    let ratio = Series::ratio(
+        "medians: addresses of a LoadBalancer seen, to a ClusterIP seen",
+        whole.percentile(50),
+        bare.percentile(50),
+    );
+    Report::new("allocate", "Created → address in status", vec![bare, seen, whole, ratio.aim("≤ 2.5")])
 }
 
 struct Bench<'a> {

@@ -27,6 +27,19 @@ impl Series {
         Self::new(what, "ms")
     }
 
+    pub(super) fn seconds(what: impl Into<String>, times: impl IntoIterator<Item = Duration>) -> Self {
+        let mut series = Self::new(what, "s");
+        series.samples.extend(times.into_iter().map(|time| time.as_secs_f64()));
+        series
+    }
+
+    /// How often the second goes into the first; none when there is nothing to divide.
+    pub(super) fn ratio(what: impl Into<String>, of: Option<f64>, to: Option<f64>) -> Self {
+        let mut series = Self::new(what, "×");
+        series.samples.extend(of.zip(to).map(|(of, to)| of / to).filter(|ratio| ratio.is_finite()));
+        series
+    }
+
     pub(super) fn mebibytes(what: impl Into<String>, sizes: impl IntoIterator<Item = u64>) -> Self {
         let mut series = Self::new(what, "MiB");
         series.samples.extend(sizes.into_iter().map(|size| float(size) / f64::from(1 << 20)));
@@ -87,6 +100,13 @@ mod tests {
         times.between(Duration::from_millis(5), Duration::from_millis(7));
         times.between(Duration::from_millis(7), Duration::from_millis(5));
         assert_eq!(times.samples, [2.0, -2.0]);
+    }
+
+    #[test]
+    fn a_ratio_of_nothing_is_no_sample() {
+        assert_eq!(Series::ratio("x", Some(3.0), Some(2.0)).samples, [1.5]);
+        assert_eq!(Series::ratio("x", None, Some(2.0)).samples, [0.0; 0]);
+        assert_eq!(Series::ratio("x", Some(3.0), Some(0.0)).samples, [0.0; 0]);
     }
 
     #[test]

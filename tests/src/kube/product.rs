@@ -7,6 +7,8 @@ use std::process::{Command, ExitStatus};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use nix::time::clock_getcpuclockid;
+
 use crate::{Daemon, Host, wait, workspace};
 
 /// Metrics and health, of both programs.
@@ -142,6 +144,14 @@ impl Program<'_> {
         let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("a process has memory");
         let kibibytes: u64 = line.trim().trim_end_matches(" kB").parse().expect("the kernel writes a number");
         kibibytes * 1024
+    }
+
+    /// The processor time that all its threads have spent so far.
+    #[must_use]
+    #[track_caller]
+    pub fn processor_time(&self) -> Duration {
+        let clock = clock_getcpuclockid(self.with(Daemon::pid)).expect("a process has a clock");
+        clock.now().expect("the process lives").into()
     }
 
     /// Its metrics as it serves them.
