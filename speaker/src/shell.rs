@@ -21,7 +21,7 @@ use tracing::{info, warn};
 
 use crate::args::Args;
 use crate::changes::{Updates, watch_all};
-use crate::engine::{bgp, l2, listener, peer};
+use crate::engine::{bgp, l2, listener, networks, peer};
 use crate::latest;
 use crate::metrics::Metrics;
 use crate::status;
@@ -110,12 +110,16 @@ fn start_engines(
     let (v6, on_v6) = watch::channel(listener::Listening::Starting);
     tasks.spawn(listener::run(accept, v4, v6).map(Ok));
 
+    let (networks, networks_known) = watch::channel(None);
+    tasks.spawn(networks::run(networks).map(|end| Ok(end?)));
+
     let (uid, uid_known) = watch::channel(None);
     let inputs = status::Inputs {
         node: me.clone(),
         uid: uid_known,
         sessions: sessions_changed,
         listening: [on_v4, on_v6],
+        networks: networks_known,
     };
     let writer = Writer::new();
     tasks.spawn(status::run(inputs, writer.clone()).map(Ok));

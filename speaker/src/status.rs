@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use api::condition::{BGP_LISTENING, Status};
-use api::{BgpSession, Condition, SpeakerState, SpeakerStatus, speaker_status};
+use api::{BgpSession, Condition, Network, SpeakerState, SpeakerStatus, speaker_status};
 use cluster::{Key, Object, Write, Writer};
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition as Written, Time};
@@ -28,6 +28,8 @@ pub(crate) struct Inputs {
     pub(crate) uid: watch::Receiver<Option<String>>,
     pub(crate) sessions: latest::Receiver<PeerName, Option<Session>>,
     pub(crate) listening: [watch::Receiver<Listening>; 2],
+    /// The node's networks, once the kernel has told of them.
+    pub(crate) networks: watch::Receiver<Option<Vec<Network>>>,
 }
 
 /// A session's state, with the address that it is about.
@@ -49,13 +51,16 @@ pub(crate) async fn run(mut inputs: Inputs, writer: Writer) {
             Ok(()) = inputs.uid.changed() => {}
             Ok(()) = v4.changed() => {}
             Ok(()) = v6.changed() => {}
+            Ok(()) = inputs.networks.changed() => {}
             else => return,
         }
         tokio::time::sleep(GATHER).await;
         let Some(uid) = inputs.uid.borrow_and_update().clone() else { continue };
+        // A status without them would say that the node has none.
+        let Some(networks) = inputs.networks.borrow_and_update().clone() else { continue };
         let listening = [v4.borrow_and_update().clone(), v6.borrow_and_update().clone()];
         conditions = vec![listening_condition(&listening).written(&conditions, Timestamp::now())];
-        let state = SpeakerState::new(sessions.values().cloned().collect(), conditions.clone());
+        let state = SpeakerState::new(sessions.values().cloned().collect(), networks, conditions.clone());
         let now = Some((uid, state));
         if now != before {
             if let Some((uid, state)) = &now {

@@ -50,4 +50,4 @@ pub use ip_address_pool::{
     Quarantined, ServiceAllocation, Tally,
 };
 pub use service::LoadBalancer;
-pub use speaker_status::{BgpSession, SpeakerState, SpeakerStatus};
+pub use speaker_status::{BgpSession, Network, SpeakerState, SpeakerStatus};

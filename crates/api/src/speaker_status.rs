@@ -1,5 +1,11 @@
 //! What each speaker says of itself, one object a node.
 
+mod networks;
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use ipam::Blocked;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, OwnerReference, Time};
 use kube::CustomResource;
 use names::NodeName;
@@ -8,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::schema;
+pub use networks::{MOST_ADDRESSES, MOST_GATEWAYS, MOST_NETWORKS, Network, merged};
 
 /// SpeakerStatus has no spec: its speaker writes it, and nobody else.
 #[derive(CustomResource, Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -35,6 +42,18 @@ use crate::schema;
         priority = 1,
         json_path = r#".status.conditions[?(@.type=="BGPListening")].message"#
     ),
+    printcolumn(
+        name = "Address",
+        type_ = "string",
+        priority = 1,
+        json_path = ".status.networks[0].addresses[0]"
+    ),
+    printcolumn(
+        name = "Gateway",
+        type_ = "string",
+        priority = 1,
+        json_path = ".status.networks[0].gateways[0]"
+    ),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
 )]
 pub struct SpeakerStatusSpec {}
@@ -55,6 +74,10 @@ pub struct SpeakerState {
     #[serde(default)]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["peer"]))]
     pub sessions: Vec<BgpSession>,
+    /// The interfaces that connect the node to its networks; those with a gateway first.
+    #[serde(default)]
+    #[schemars(schema_with = "networks::schema")]
+    pub networks: Vec<Network>,
     /// BGPListening: whether routers can connect to the speaker, and if not, why.
     #[serde(default)]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
@@ -89,15 +112,22 @@ pub struct BgpSession {
 
 impl SpeakerState {
     /// A state whose counts are those of its sessions.
-    pub fn new(sessions: Vec<BgpSession>, conditions: Vec<Condition>) -> Self {
+    pub fn new(sessions: Vec<BgpSession>, networks: Vec<Network>, conditions: Vec<Condition>) -> Self {
         let count = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
         let established = sessions.iter().filter(|session| session.state == "Established").count();
         Self {
             sessions_established: count(established),
             sessions_total: count(sessions.len()),
             sessions,
+            networks,
             conditions,
         }
+    }
+
+    /// The addresses that must not be given out by themselves as far as this node knows: its own, its gateways', and
+    /// those of its subnets that stand for the network or are for broadcast.
+    pub fn blocked(&self, node: &NodeName) -> BTreeMap<IpAddr, Blocked> {
+        networks::blocked(&self.networks, node)
     }
 }
 

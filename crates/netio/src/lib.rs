@@ -1,4 +1,4 @@
-//! The door to the kernel: frames, links, multicast groups, TCP and the clock.
+//! The door to the kernel: frames, links, routes, multicast groups, TCP and the clock.
 //!
 //! It decides nothing: it turns what cores ask for into system calls, and what the kernel says into plain values. It
 //! never parses a protocol beyond what the packet filter must know, and keeps no state that the kernel does not
@@ -10,10 +10,12 @@ pub mod clock;
 pub mod frames;
 pub mod groups;
 pub mod links;
+pub mod routes;
 pub mod tcp;
 
 mod error;
 mod filter;
+mod netlink;
 mod readiness;
 mod socket_option;
 
@@ -24,4 +26,5 @@ pub use error::Error;
 pub use frames::{Filter, FrameSocket};
 pub use groups::{Membership, Reception};
 pub use links::{Change, Link, LinkIndex, Links};
+pub use routes::{Gateway, Routes};
 pub use tcp::HopLimit;

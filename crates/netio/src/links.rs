@@ -9,7 +9,7 @@ use std::io;
 use futures::TryStreamExt;
 use rtnetlink::packet_core::{NetlinkMessage, NetlinkPayload};
 use rtnetlink::packet_route::RouteNetlinkMessage;
-use rtnetlink::sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
+use rtnetlink::sys::Socket;
 use rtnetlink::{Handle, MulticastGroup};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
@@ -18,10 +18,7 @@ use tokio::task::JoinHandle;
 pub use link::{Address, Link, LinkIndex, Scope};
 use table::Table;
 
-use crate::{Error, readiness};
-
-/// The kernel sends one message at a time, a page at most; dumps do not come this way.
-const LONGEST_EVENT: usize = 64 * 1024;
+use crate::{Error, netlink};
 
 /// One difference.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -49,7 +46,8 @@ impl Links {
     /// # Errors
     /// When the kernel gives one.
     pub async fn open() -> Result<Self, Error> {
-        let events = subscribe().map_err(Error::doing(|| "subscribe to link changes"))?;
+        let groups = [MulticastGroup::Link, MulticastGroup::Ipv4Ifaddr, MulticastGroup::Ipv6Ifaddr];
+        let events = netlink::subscribe(&groups).map_err(Error::doing(|| "subscribe to link changes"))?;
         let requests = Requests::open().map_err(Error::doing(|| "open a netlink socket"))?;
         let table = requests.dump().await?;
         Ok(Self { events, requests, table, pending: VecDeque::new(), stale: false })
@@ -71,7 +69,7 @@ impl Links {
                 return Ok(change);
             }
             if self.stale {
-                self.discard_events();
+                netlink::discard(self.events.get_ref());
                 let fresh = self.requests.dump().await?;
                 self.pending = self.table.replace(fresh).into();
                 self.stale = false;
@@ -79,21 +77,14 @@ impl Links {
             }
             match self.receive().await {
                 Ok(event) => self.apply(&event),
-                Err(overflow) if overflow.raw_os_error() == Some(libc::ENOBUFS) => self.stale = true,
+                Err(error) if netlink::is_overflow(&error) => self.stale = true,
                 Err(other) => return Err(Error::doing(|| "read a link change")(other)),
             }
         }
     }
 
     async fn receive(&self) -> io::Result<Vec<u8>> {
-        self.events.async_io(Interest::READABLE, read_event).await
-    }
-
-    /// After an overflow the kernel drops events, without a further word, until the queue has been empty once. A dump
-    /// after that misses nothing.
-    fn discard_events(&self) {
-        let is_empty = |error: io::Error| error.kind() == io::ErrorKind::WouldBlock;
-        while !read_event(self.events.get_ref()).is_err_and(is_empty) {}
+        self.events.async_io(Interest::READABLE, netlink::read).await
     }
 
     fn apply(&mut self, event: &[u8]) {
@@ -106,26 +97,6 @@ impl Links {
             }
         }
     }
-}
-
-fn read_event(socket: &Socket) -> io::Result<Vec<u8>> {
-    let mut event = Vec::with_capacity(LONGEST_EVENT);
-    socket.recv(&mut event, 0).map(|_| event)
-}
-
-fn subscribe() -> io::Result<AsyncFd<Socket>> {
-    let mut socket = Socket::new(NETLINK_ROUTE)?;
-    socket.set_non_blocking(true)?;
-    socket.bind(&SocketAddr::new(0, 0))?;
-    for group in [MulticastGroup::Link, MulticastGroup::Ipv4Ifaddr, MulticastGroup::Ipv6Ifaddr] {
-        socket.add_membership(group_number(group))?;
-    }
-    readiness::watch(socket)
-}
-
-#[expect(clippy::as_conversions, reason = "the enumeration's only way to its number")]
-fn group_number(group: MulticastGroup) -> u32 {
-    group as u32
 }
 
 /// A second connection, for dumps: their answers never compete with events for room in one queue.

@@ -5,6 +5,7 @@ mod ends;
 mod interfaces;
 pub(crate) mod l2;
 pub(crate) mod listener;
+pub(crate) mod networks;
 pub(crate) mod peer;
 mod port;
 mod wire;

@@ -1,0 +1,128 @@
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use ipam::Blocked;
+use ipnetwork::IpNetwork;
+use names::NodeName;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::{Deserialize, Serialize};
+
+/// How many networks a status holds.
+pub const MOST_NETWORKS: usize = 64;
+/// How many addresses a network holds.
+pub const MOST_ADDRESSES: usize = 32;
+/// How many gateways a network holds.
+pub const MOST_GATEWAYS: usize = 32;
+
+/// An interface of the node, with what it has and whom it reaches by it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Network {
+    /// The interface's name.
+    pub interface: String,
+    /// Its addresses, each with the length of its subnet's prefix, as 192.0.2.11/24; none that is valid on one link only.
+    #[serde(default)]
+    pub addresses: Vec<String>,
+    /// The routers that it sends packets to, those of default routes first.
+    #[serde(default)]
+    pub gateways: Vec<String>,
+}
+
+pub(super) fn schema(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "array",
+        "maxItems": MOST_NETWORKS,
+        "items": {
+            "description": "An interface of the node, with what it has and whom it reaches by it.",
+            "type": "object",
+            "required": ["interface"],
+            "properties": {
+                "interface": {
+                    "description": "The interface's name.",
+                    "type": "string",
+                    "minLength": 1,
+                    "maxLength": 15,
+                },
+                "addresses": {
+                    "description": "Its addresses, each with the length of its subnet's prefix, as 192.0.2.11/24; \
+                                    none that is valid on one link only.",
+                    "type": "array",
+                    "maxItems": MOST_ADDRESSES,
+                    "items": { "type": "string", "maxLength": 43 },
+                    "x-kubernetes-list-type": "atomic",
+                },
+                "gateways": {
+                    "description": "The routers that it sends packets to, those of default routes first.",
+                    "type": "array",
+                    "maxItems": MOST_GATEWAYS,
+                    "items": { "type": "string", "maxLength": 39 },
+                    "x-kubernetes-list-type": "atomic",
+                },
+            },
+        },
+        "x-kubernetes-list-type": "map",
+        "x-kubernetes-list-map-keys": ["interface"],
+    })
+}
+
+/// What cannot be understood blocks nothing: a status holds what some node has written.
+pub(super) fn blocked(networks: &[Network], node: &NodeName) -> BTreeMap<IpAddr, Blocked> {
+    let addresses = || {
+        let texts = networks.iter().flat_map(|network| &network.addresses);
+        texts.filter_map(|text| text.parse::<IpNetwork>().ok())
+    };
+    let gateways = networks.iter().flat_map(|network| &network.gateways);
+    let gateways = gateways.filter_map(|text| text.parse::<IpAddr>().ok());
+    let own = addresses().map(|address| (address.ip(), Blocked::Node(node.clone())));
+    let gateways = gateways.map(|address| (address, Blocked::Gateway(node.clone())));
+    merge(own.chain(gateways).chain(addresses().flat_map(ends)))
+}
+
+/// What several nodes know, as one. Where they differ, the address of a node counts before a gateway, and that before
+/// the ends of a subnet; of two of a kind the first.
+pub fn merged<'a>(
+    nodes: impl IntoIterator<Item = &'a BTreeMap<IpAddr, Blocked>>,
+) -> BTreeMap<IpAddr, Blocked> {
+    let all = nodes.into_iter().flatten();
+    merge(all.map(|(address, blocked)| (*address, blocked.clone())))
+}
+
+fn merge(all: impl Iterator<Item = (IpAddr, Blocked)>) -> BTreeMap<IpAddr, Blocked> {
+    let mut merged: BTreeMap<IpAddr, Blocked> = BTreeMap::new();
+    for (address, blocked) in all {
+        match merged.get(&address) {
+            Some(other) if rank(other) <= rank(&blocked) => {}
+            Some(_) | None => {
+                merged.insert(address, blocked);
+            }
+        }
+    }
+    merged
+}
+
+const fn rank(blocked: &Blocked) -> u8 {
+    match blocked {
+        Blocked::Node(_) => 0,
+        Blocked::Gateway(_) => 1,
+        Blocked::Network(_) => 2,
+        Blocked::Broadcast(_) => 3,
+    }
+}
+
+/// The addresses of a subnet that are no host's. A subnet of two addresses has none (RFC 3021 §2.1, RFC 6164 §5).
+fn ends(address: IpNetwork) -> Vec<(IpAddr, Blocked)> {
+    let host_bits = match address {
+        IpNetwork::V4(address) => 32 - address.prefix(),
+        IpNetwork::V6(address) => 128 - address.prefix(),
+    };
+    let Ok(subnet) = IpNetwork::new(address.network(), address.prefix()) else { return Vec::new() };
+    let network = (subnet.ip(), Blocked::Network(subnet));
+    match subnet {
+        IpNetwork::V4(_) | IpNetwork::V6(_) if host_bits < 2 => Vec::new(),
+        IpNetwork::V4(v4) => vec![network, (v4.broadcast().into(), Blocked::Broadcast(subnet))],
+        IpNetwork::V6(_) => vec![network],
+    }
+}
+
+#[cfg(test)]
+mod tests;
