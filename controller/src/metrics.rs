@@ -38,6 +38,7 @@ pub(crate) struct Metrics {
     allocations: Counter,
     refusals: Family<ByReason, Counter>,
     status_write_seconds: Histogram,
+    leads: Gauge,
 }
 
 impl Metrics {
@@ -50,6 +51,7 @@ impl Metrics {
             allocations: Counter::default(),
             refusals: Family::default(),
             status_write_seconds: Histogram::new(BUCKETS),
+            leads: Gauge::default(),
         };
         let all = registry.sub_registry_with_prefix("ferritelb_controller");
         all.register("build", "The version that runs", Info::new([("version", env!("CARGO_PKG_VERSION"))]));
@@ -70,6 +72,7 @@ impl Metrics {
             "Times that a Service was told why it does not get what it asks for",
             metrics.refusals.clone(),
         );
+        all.register("leader", "1 while this replica decides, else 0", metrics.leads.clone());
         all.register_with_unit(
             "status_write",
             "From a decision on a Service to its status seen to say so",
@@ -77,6 +80,14 @@ impl Metrics {
             metrics.status_write_seconds.clone(),
         );
         metrics
+    }
+
+    pub(crate) fn decides(&self) {
+        self.leads.set(1);
+    }
+
+    pub(crate) fn stands_by(&self) {
+        self.leads.set(0);
     }
 
     pub(crate) fn allocated(&self) {

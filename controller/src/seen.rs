@@ -42,6 +42,8 @@ impl fmt::Display for Kind {
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct SeenService {
     pub(crate) uid: String,
+    /// `metadata.resourceVersion`
+    pub(crate) version: u64,
     pub(crate) created: Timestamp,
     pub(crate) standing: Standing,
 }
@@ -62,6 +64,7 @@ impl SeenService {
     pub(crate) fn project(service: &Service, class: Option<&str>) -> Self {
         Self {
             uid: service.uid().unwrap_or_default(),
+            version: cluster::version(service.metadata.resource_version.as_deref()),
             created: service.creation_timestamp().map_or(Timestamp::UNIX_EPOCH, |time| time.0),
             standing: match LoadBalancer::parse(service, class) {
                 Some(ours) => Standing::Ours(unless_headless(ours, service)),

@@ -7,10 +7,11 @@ use std::time::Duration;
 
 use api::{BgpAdvertisement, BgpPeer, IpAddressPool, L2Advertisement};
 use cluster::admin::{self, Admin, Checks};
-use cluster::process::Termination;
-use cluster::{Change, Event, Events, Key, Object, Scope, Subject, Write, Writer, watch};
+use cluster::lease::{self, Leadership};
+use cluster::process::{Flags, Termination};
+use cluster::{Change, Event, Events, Key, Object, Scope, Subject, Write, Writer};
 use futures::future::pending;
-use futures::stream::{BoxStream, select_all};
+use futures::stream::{BoxStream, select, select_all};
 use futures::{FutureExt, StreamExt};
 use k8s_openapi::api::core::v1::Service;
 use k8s_openapi::jiff::Timestamp;
@@ -19,18 +20,22 @@ use names::PoolName;
 use prometheus_client::registry::Registry;
 use serde::de::DeserializeOwned;
 use tokio::net::TcpListener;
+use tokio::sync::watch;
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::sleep_until;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use crate::args::Args;
+use crate::leading;
 use crate::metrics::Metrics;
 use crate::seen::{self, Kind, SeenObject, SeenService, SeenVerdict};
 use crate::world::{Effect, Notice, Now, Update, World};
 
 /// How long requests under way may take to end.
-const FAREWELL: Duration = Duration::from_secs(2);
+const FAREWELL: Duration = Duration::from_secs(3);
+/// How long writes under way may take of it.
+const DRAIN: Duration = Duration::from_millis(500);
 /// The field manager of everything that is written, and the name in Events.
 const MANAGER: &str = "ferrite-controller";
 const SYNCED: &str = "caches";
@@ -41,26 +46,17 @@ pub(crate) async fn run(args: Args) -> Result<(), Box<dyn Error>> {
     let args = args.process;
     let client = cluster::client(args.kubeconfig.as_deref()).await?;
     let listener = admin::bind(args.metrics_address).await?;
-    let stop = CancellationToken::new();
-    let mut tasks = start(&client, listener, args.lb_class, &stop);
     info!(address = %args.metrics_address, namespace = args.namespace, "started");
-    until_told(&mut end, &mut tasks).await?;
-    stop.cancel();
-    match tokio::time::timeout(FAREWELL, all_ended(tasks)).await {
+    let mut running = start(&client, listener, args);
+    until_told(&mut end, &mut running.tasks).await?;
+    let ended = running.end();
+    match tokio::time::timeout(FAREWELL, ended).await {
         Ok(ended) => ended,
         Err(_late) => {
             warn!("a request on the metrics address did not end in time");
             Ok(())
         }
     }
-}
-
-async fn all_ended(mut tasks: Tasks) -> Result<(), Box<dyn Error>> {
-    while let Some(ended) = tasks.join_next().await {
-        ended??;
-    }
-    info!("ended");
-    Ok(())
 }
 
 async fn until_told(end: &mut Termination, tasks: &mut Tasks) -> Result<(), Box<dyn Error>> {
@@ -72,21 +68,55 @@ async fn until_told(end: &mut Termination, tasks: &mut Tasks) -> Result<(), Box<
 
 type Tasks = JoinSet<io::Result<()>>;
 
-/// Every task there is. Each runs until `stop`.
-fn start(client: &Client, listener: TcpListener, class: Option<String>, stop: &CancellationToken) -> Tasks {
+/// Every task there is, and how each is told to end.
+struct Running {
+    tasks: Tasks,
+    writer: Writer,
+    /// Nothing more is decided.
+    halt: CancellationToken,
+    /// The lease is given back; everything else ends when it is.
+    resign: CancellationToken,
+}
+
+impl Running {
+    /// Ends in this order: decisions, writes, the lease, the rest. Another replica takes over what is not written.
+    async fn end(mut self) -> Result<(), Box<dyn Error>> {
+        self.halt.cancel();
+        self.writer.drain(DRAIN).await;
+        self.resign.cancel();
+        while let Some(ended) = self.tasks.join_next().await {
+            ended??;
+        }
+        info!("ended");
+        Ok(())
+    }
+}
+
+/// Starts every task there is.
+fn start(client: &Client, listener: TcpListener, flags: Flags) -> Running {
     let mut registry = Registry::default();
     let world = World::new(Metrics::register(&mut registry));
     let ready = Checks::new([SYNCED]);
     let admin = Admin { registry: Arc::new(registry), healthy: Checks::default(), ready: ready.clone() };
     let (events, publishing) = Events::new(client.clone(), MANAGER, std::env::var("POD_NAME").ok());
-    let writer = Writer::new();
+    let (leads, leadership) = watch::channel(Leadership::Standby);
+    let writer = Writer::led_by(leadership.clone());
+    let (stop, halt, resign) = (CancellationToken::new(), CancellationToken::new(), CancellationToken::new());
+    let claim = leading::claim(flags.namespace);
+    let striving = lease::run(client.clone(), claim, leads, resign.clone().cancelled_owned());
+    let updates = select(updates(client, flags.lb_class), leading::changes(client.clone(), leadership));
+    let doors = Doors { writer: writer.clone(), events };
     let mut tasks = JoinSet::new();
     tasks.spawn(admin::serve(listener, admin, stop.clone().cancelled_owned()));
     tasks.spawn(until(stop.clone(), publishing));
     tasks.spawn(until(stop.clone(), writer.clone().run(client.clone(), MANAGER)));
-    let doors = Doors { writer, events };
-    tasks.spawn(until(stop.clone(), decide(world, updates(client, class), doors, ready)));
-    tasks
+    tasks.spawn(until(halt.clone(), decide(world, updates.boxed(), doors, ready)));
+    tasks.spawn(async move {
+        striving.await;
+        stop.cancel();
+        Ok(())
+    });
+    Running { tasks, writer, halt, resign }
 }
 
 /// Why a task has ended that should run for ever.
@@ -132,6 +162,7 @@ impl Doors {
             Effect::Service(key, patch) => {
                 self.writer.put(Object::of::<Service>(Key::from(&key)), Write::MergeStatus(patch));
             }
+            Effect::ForgetAll => self.writer.clear(),
             Effect::Forget(key) => self.writer.forget(&Object::of::<Service>(Key::from(&key))),
             Effect::Status(kind, name, status) => {
                 self.writer.put(object(kind, name), Write::ApplyStatus(status))
@@ -167,15 +198,17 @@ fn object(kind: Kind, name: String) -> Object {
 fn updates(client: &Client, class: Option<String>) -> BoxStream<'static, Update> {
     let project = move |service: Service| SeenService::project(&service, class.as_deref());
     let services =
-        watch(client.clone(), Scope::default(), project).filter_map(async |change| service(change));
+        cluster::watch(client.clone(), Scope::default(), project).filter_map(async |change| service(change));
     let pools =
-        watch(client.clone(), Scope::default(), |object| seen::pool(&object)).map(|change| match change {
-            Change::Upsert(key, seen) => Update::Pool(PoolName::new(key.name), Some(seen)),
-            Change::Garbage(key, why) => {
-                Update::Pool(PoolName::new(key.name), Some(SeenObject::garbage(why)))
+        cluster::watch(client.clone(), Scope::default(), |object| seen::pool(&object)).map(|change| {
+            match change {
+                Change::Upsert(key, seen) => Update::Pool(PoolName::new(key.name), Some(seen)),
+                Change::Garbage(key, why) => {
+                    Update::Pool(PoolName::new(key.name), Some(SeenObject::garbage(why)))
+                }
+                Change::Remove(key) => Update::Pool(PoolName::new(key.name), None),
+                Change::Synced => Update::Synced(Kind::Pool),
             }
-            Change::Remove(key) => Update::Pool(PoolName::new(key.name), None),
-            Change::Synced => Update::Synced(Kind::Pool),
         });
     select_all([
         services.boxed(),
@@ -203,7 +236,7 @@ fn verdicts<K>(client: &Client, kind: Kind, project: fn(&K) -> SeenVerdict) -> B
 where
     K: Resource<DynamicType = ()> + Clone + DeserializeOwned + std::fmt::Debug + Send + 'static,
 {
-    let changes = watch(client.clone(), Scope::default(), move |object: K| project(&object));
+    let changes = cluster::watch(client.clone(), Scope::default(), move |object: K| project(&object));
     let updates = changes.map(move |change| match change {
         Change::Upsert(key, seen) => Update::Verdict(kind, key.name, Some(seen)),
         Change::Garbage(key, why) => Update::Verdict(kind, key.name, Some(SeenObject::garbage(why))),

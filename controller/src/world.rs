@@ -1,6 +1,6 @@
 //! What the controller knows of the cluster, and what follows from it. One task owns it; there is no lock.
 //!
-//! Nothing is decided before every kind was listed once. From then on a change is decided in the step that brings
+//! Nothing is decided before every kind was listed once, nor while another replica leads. From then on a change is decided in the step that brings
 //! it, and its effects are differences: what a status should say and does not. An update that changes nothing, a
 //! restart and a change that is no concern of a Service have no effect on it.
 
@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use api::Condition;
 use cluster::Severity;
 use ipam::Ledger;
-use k8s_openapi::jiff::Timestamp;
+use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use names::{PoolName, ServiceKey};
 use serde_json::{Value, json};
 
@@ -30,6 +30,10 @@ pub(crate) enum Update {
     /// A kind of which the controller only says whether it is valid.
     Verdict(Kind, String, Option<SeenVerdict>),
     Synced(Kind),
+    /// This replica leads from now on; the Services that there are, with their versions.
+    Leads(BTreeMap<ServiceKey, u64>),
+    /// It does not lead.
+    StandsBy,
 }
 
 /// What has to be done so that the cluster says what is decided here.
@@ -39,6 +43,8 @@ pub(crate) enum Effect {
     Service(ServiceKey, Value),
     /// Nothing has to be written to this Service any more.
     Forget(ServiceKey),
+    /// Nothing has to be written to any object any more.
+    ForgetAll,
     /// The status of a custom resource, to be applied.
     Status(Kind, String, Value),
     /// Something that people should be told about a Service.
@@ -64,8 +70,37 @@ pub(crate) struct Now {
     pub(crate) wall: Timestamp,
 }
 
+impl Now {
+    /// A deadline as people read it.
+    fn wall_of(self, deadline: Instant) -> Timestamp {
+        let ahead =
+            SignedDuration::try_from(deadline.saturating_duration_since(self.instant)).unwrap_or_default();
+        self.wall.saturating_add(ahead).unwrap_or(Timestamp::MAX)
+    }
+
+    /// A deadline that people read; one that has passed is now.
+    fn instant_of(self, deadline: Timestamp) -> Instant {
+        let ahead = Duration::try_from(deadline.duration_since(self.wall)).unwrap_or_default();
+        self.instant.checked_add(ahead).unwrap_or(self.instant)
+    }
+}
+
+/// Whether the world decides.
+#[derive(Debug)]
+enum Role {
+    /// Another does.
+    StandsBy,
+    /// It will, when it has seen these Services as they are, or newer: what the last leader wrote.
+    CatchesUp(BTreeMap<ServiceKey, u64>),
+    /// It does.
+    Decides,
+}
+
 pub(crate) struct World {
+    role: Role,
     unsynced: BTreeSet<Kind>,
+    /// The version of every Service, of whatever type.
+    versions: BTreeMap<ServiceKey, u64>,
     ledger: Ledger,
     services: BTreeMap<ServiceKey, KnownService>,
     /// Services that still carry what was written to them as LoadBalancers, when the first list came.
@@ -81,7 +116,9 @@ pub(crate) struct World {
 impl World {
     pub(crate) fn new(metrics: Metrics) -> Self {
         Self {
+            role: Role::StandsBy,
             unsynced: Kind::ALL.into(),
+            versions: BTreeMap::new(),
             ledger: Ledger::default(),
             services: BTreeMap::new(),
             marked: BTreeMap::new(),
@@ -104,13 +141,52 @@ impl World {
             Update::Service(key, seen) => self.apply_service(key, seen, now),
             Update::Pool(name, seen) => self.apply_pool(name, seen, now),
             Update::Verdict(kind, name, seen) => self.apply_verdict(kind, name, seen, now),
-            Update::Synced(kind) => {
-                if self.unsynced.remove(&kind) && self.is_synced() {
-                    self.start(now);
-                }
-            }
+            Update::Synced(kind) => drop(self.unsynced.remove(&kind)),
+            Update::Leads(listed) => self.catch_up(listed),
+            Update::StandsBy => self.stand_by(),
+        }
+        if self.is_synced()
+            && let Role::CatchesUp(missing) = &self.role
+            && missing.is_empty()
+        {
+            self.role = Role::Decides;
+            self.metrics.decides();
+            self.start(now);
         }
         self.take_effects(now)
+    }
+
+    fn decides(&self) -> bool {
+        matches!(self.role, Role::Decides)
+    }
+
+    fn catch_up(&mut self, listed: BTreeMap<ServiceKey, u64>) {
+        let missing = listed.into_iter().filter(|(key, version)| self.versions.get(key) < Some(version));
+        self.role = Role::CatchesUp(missing.collect());
+    }
+
+    /// Forgets what was decided: from now on others do. What is known of the cluster stays, and is kept up to date.
+    fn stand_by(&mut self) {
+        if !matches!(self.role, Role::StandsBy) {
+            self.role = Role::StandsBy;
+            self.metrics.stands_by();
+            self.ledger = Ledger::default();
+            self.due.clear();
+            self.effects.push(Effect::ForgetAll);
+        }
+    }
+
+    /// Notes that a Service was seen at this version; `None`: it is gone.
+    fn note_version(&mut self, key: &ServiceKey, version: Option<u64>) {
+        match version {
+            Some(version) => drop(self.versions.insert(key.clone(), version)),
+            None => drop(self.versions.remove(key)),
+        }
+        if let Role::CatchesUp(missing) = &mut self.role
+            && missing.get(key).is_some_and(|least| version.is_none_or(|version| version >= *least))
+        {
+            missing.remove(key);
+        }
     }
 
     /// Does what was put off until now.
@@ -129,6 +205,7 @@ impl World {
     /// say that the Services hold, and only then what else the Services ask for; the older Service comes first
     /// each time, so of two that hold one address it keeps it.
     fn start(&mut self, now: Now) {
+        self.ledger = Ledger::default();
         for name in self.pools.keys().cloned().collect::<Vec<_>>() {
             self.stock(&name, now);
         }
@@ -147,7 +224,7 @@ impl World {
         // What cannot be decoded does not say what stands in its status: as far as is known, what stood there.
         seen.status = seen.status.or_else(|| before.and_then(|before| before.status));
         self.verdicts.insert((kind, name.clone()), seen);
-        if self.is_synced() {
+        if self.decides() {
             self.judge(kind, &name, now);
         }
     }

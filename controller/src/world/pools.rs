@@ -43,7 +43,7 @@ impl World {
         // What cannot be decoded does not say what stands in its status: as far as is known, what stood there.
         seen.status = seen.status.or_else(|| before.and_then(|before| before.seen.status));
         self.pools.insert(name.clone(), KnownPool { seen, since, written });
-        if self.is_synced() {
+        if self.decides() {
             self.stock(&name, now);
         }
     }

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::time::Instant;
 
 use api::condition::{ALLOCATED, Status};
-use api::service::{Outcome, release_patch};
+use api::service::{Moving, Outcome, release_patch};
 use api::{Condition, LoadBalancer};
 use cluster::Severity;
 use ipam::{Adopted, Decision, Refusal};
@@ -38,15 +38,16 @@ enum Occasion {
 
 impl World {
     pub(super) fn apply_service(&mut self, key: ServiceKey, seen: Option<SeenService>, now: Now) {
+        self.note_version(&key, seen.as_ref().map(|seen| seen.version));
         match seen {
-            Some(SeenService { uid, created, standing: Standing::Ours(seen) }) => {
+            Some(SeenService { uid, created, standing: Standing::Ours(seen), .. }) => {
                 self.leave_if_another(&key, &uid, now);
                 self.marked.remove(&key);
                 self.see(key, uid, created, seen, now);
             }
             Some(SeenService { uid, standing: Standing::Marked, .. }) => {
                 self.leave(&key, now);
-                if self.is_synced() {
+                if self.decides() {
                     self.effects.push(Effect::Service(key, release_patch(&uid)));
                 } else {
                     self.marked.insert(key, uid);
@@ -62,21 +63,23 @@ impl World {
     }
 
     pub(super) fn start_services(&mut self, now: Now) {
-        let mut oldest_first: Vec<_> = self
-            .services
-            .iter()
-            .map(|(key, known)| (known.created, known.uid.clone(), key.clone()))
-            .collect();
-        oldest_first.sort();
-        for (_, _, key) in &oldest_first {
-            self.adopt(key);
+        // Of two that hold one address the one that has had what it asks for the longest keeps it.
+        for key in self.sorted(|known| known.seen.allocated_since.unwrap_or(Timestamp::MAX)) {
+            self.adopt(&key, now);
         }
-        for (_, _, key) in &oldest_first {
-            self.decide(key, now);
+        for key in self.sorted(|known| known.created) {
+            self.decide(&key, now);
         }
         for (key, uid) in std::mem::take(&mut self.marked) {
             self.effects.push(Effect::Service(key, release_patch(&uid)));
         }
+    }
+
+    /// The Services by a time, the earliest first; of one time, by their uids.
+    fn sorted(&self, time: impl Fn(&KnownService) -> Timestamp) -> Vec<ServiceKey> {
+        let mut services: Vec<_> = self.services.iter().collect();
+        services.sort_by_cached_key(|(_, known)| (time(known), known.uid.clone()));
+        services.into_iter().map(|(key, _)| key.clone()).collect()
     }
 
     fn see(&mut self, key: ServiceKey, uid: String, created: Timestamp, seen: LoadBalancer, now: Now) {
@@ -85,22 +88,22 @@ impl World {
         } else {
             let known = KnownService { uid, created, seen, decided: now.wall, writing: None };
             self.services.insert(key.clone(), known);
-            if self.is_synced() {
-                self.adopt(&key);
+            if self.decides() {
+                self.adopt(&key, now);
             }
         }
-        if self.is_synced() {
+        if self.decides() {
             self.decide(&key, now);
         }
     }
 
     /// Takes over what the status of a Service that was not known says that it holds.
-    fn adopt(&mut self, key: &ServiceKey) {
+    fn adopt(&mut self, key: &ServiceKey, now: Now) {
         let Some(known) = self.services.get(key) else { return };
         let adopted = Adopted {
             addresses: known.seen.held.clone(),
             pool: known.seen.held_from.clone(),
-            moving: None,
+            moving: known.seen.moving.as_ref().map(|moving| adopted(moving, now)),
             request: known.seen.request.clone().ok(),
         };
         for refusal in self.ledger.adopt(key, adopted) {
@@ -154,7 +157,7 @@ impl World {
         if occasion == Occasion::Decided {
             known.decided = now.wall;
         }
-        let Some(patch) = known.seen.patch(&outcome(decision), known.decided) else {
+        let Some(patch) = known.seen.patch(&outcome(decision, now), known.decided) else {
             // What is on its way to be written may be older than what is decided.
             if let Some(since) = known.writing.take() {
                 self.metrics.shown(now.instant.saturating_duration_since(since));
@@ -177,8 +180,8 @@ impl World {
 }
 
 /// What a Service's status is to say.
-fn outcome(decision: &Decision) -> Outcome {
-    let Decision { grant, refusal, .. } = decision;
+fn outcome(decision: &Decision, now: Now) -> Outcome {
+    let Decision { grant, refusal, moving, notes: _ } = decision;
     let allocated = match refusal {
         None => Condition::new(ALLOCATED, Status::True, "Allocated", granted(decision)),
         Some(refusal) => {
@@ -188,13 +191,26 @@ fn outcome(decision: &Decision) -> Outcome {
     Outcome {
         addresses: grant.iter().flat_map(|grant| grant.addresses.iter().copied()).collect(),
         pool: grant.as_ref().map(|grant| grant.pool.clone()),
-        moving: None,
+        moving: moving.as_ref().map(|moving| published(moving, now)),
         allocated,
     }
 }
 
+fn published(moving: &ipam::Moving, now: Now) -> Moving {
+    let ipam::Moving { from, pool, until } = moving.clone();
+    Moving { from, pool, until: now.wall_of(until) }
+}
+
+fn adopted(moving: &Moving, now: Now) -> ipam::Moving {
+    let Moving { from, pool, until } = moving.clone();
+    ipam::Moving { from, pool, until: now.instant_of(until) }
+}
+
 fn told(key: &ServiceKey, known: &KnownService, decision: &Decision) -> Effect {
     match &decision.refusal {
+        None if decision.moving.is_some() => {
+            notice(key, known, Severity::Normal, "Moving", granted(decision))
+        }
         None => notice(key, known, Severity::Normal, "Allocated", granted(decision)),
         Some(refusal) => notice(key, known, Severity::Warning, refusal.reason(), refused(decision, refusal)),
     }
@@ -211,9 +227,13 @@ fn notice(
 }
 
 fn granted(decision: &Decision) -> String {
-    decision.grant.as_ref().map_or_else(String::new, |grant| {
-        format!("{} from IPAddressPool {}", joined(&grant.addresses), grant.pool)
-    })
+    let Decision { grant, refusal: _, moving, notes } = decision;
+    let granted =
+        grant.iter().map(|grant| format!("{} from IPAddressPool {}", joined(&grant.addresses), grant.pool));
+    let moving = moving.iter().map(|moving| {
+        format!("{} from IPAddressPool {} beside it for a while", joined(&moving.from), moving.pool)
+    });
+    granted.chain(moving).chain(notes.iter().map(ToString::to_string)).collect::<Vec<_>>().join("; ")
 }
 
 fn refused(decision: &Decision, refusal: &Refusal) -> String {

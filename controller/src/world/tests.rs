@@ -85,6 +85,15 @@ impl Cluster {
         for kind in Kind::ALL {
             self.feed(Update::Synced(kind));
         }
+        self.lead();
+    }
+
+    /// Has the lease, and knows which Services there are.
+    fn lead(&mut self) {
+        let version =
+            |service: &Value| service["metadata"]["resourceVersion"].as_str().unwrap_or("0").parse().unwrap();
+        let listed = self.services.iter().map(|(key, service)| (key.clone(), version(service)));
+        self.feed(Update::Leads(listed.collect()));
     }
 
     /// Another process on the same objects.
@@ -128,6 +137,10 @@ impl Cluster {
                     self.notices.push(notice.clone());
                     continue;
                 }
+                Effect::ForgetAll => {
+                    self.held_back.clear();
+                    continue;
+                }
             };
             self.held_back.insert(object, effect);
         }
@@ -161,7 +174,7 @@ impl Cluster {
                     self.writes.push(object);
                     merge(self.verdicts.entry((kind, name)).or_insert_with(|| json!({})), &status);
                 }
-                Effect::Forget(_) | Effect::Event(_) => {}
+                Effect::Forget(_) | Effect::ForgetAll | Effect::Event(_) => {}
             }
         }
     }
@@ -287,12 +300,14 @@ fn nothing_is_decided_before_every_kind_was_listed() {
     let mut cluster = Cluster::unlisted();
     cluster.expose("web", json!({}));
     cluster.pool("edge", json!({ "addresses": ["192.0.2.0/24"] }));
-    for kind in &Kind::ALL[..4] {
-        cluster.feed(Update::Synced(*kind));
+    cluster.lead();
+    let [first @ .., last] = Kind::ALL;
+    for kind in first {
+        cluster.feed(Update::Synced(kind));
     }
     assert!(!cluster.world.is_synced());
     assert_eq!((cluster.written(), cluster.world.poll_timeout()), (vec![], None));
-    cluster.feed(Update::Synced(Kind::ALL[4]));
+    cluster.feed(Update::Synced(last));
     assert!(cluster.world.is_synced());
     assert_eq!(cluster.shows("web"), "192.0.2.0");
 }
@@ -599,10 +614,12 @@ fn a_write_that_is_no_longer_wanted_is_taken_back() {
 #[test]
 fn a_service_made_again_under_its_name_is_another_one() {
     let mut cluster = Cluster::with(&[("a", &["10.0.0.0/24"])]);
+    cluster.expose("web", json!({ "spec": { "loadBalancerIP": "10.0.0.7" } }));
+    cluster.expose("web", json!({ "spec": { "loadBalancerIP": "10.0.0.9" } }));
+    assert_eq!(cluster.shows("web"), "10.0.0.9");
+    assert_eq!(cluster.world.ledger.holders("10.0.0.7".parse::<IpAddr>().unwrap()).next(), None);
     cluster.expose("web", json!({}));
-    cluster.expose("web", json!({}));
-    assert_eq!(cluster.shows("web"), "10.0.0.1", "the address of the first one rests");
-    assert_eq!(cluster.world.ledger.holders("10.0.0.0".parse::<IpAddr>().unwrap()).next(), None);
+    assert_eq!(cluster.shows("web"), "10.0.0.7", "it rests, for one of that name");
 }
 
 #[test]
@@ -733,4 +750,29 @@ mod histories {
             prop_assert_eq!(cluster.written(), Vec::<String>::new(), "at rest, telling again writes nothing");
         }
     }
+}
+
+#[test]
+fn a_standby_decides_nothing_and_one_that_leads_waits_for_what_the_last_one_wrote() {
+    let mut cluster = Cluster::with(&[("a", &["10.0.0.0/31"])]);
+    cluster.expose("x", json!({}));
+    cluster.feed(Update::StandsBy);
+    cluster.expose("y", json!({}));
+    cluster.wait(Duration::from_secs(30));
+    assert_eq!(cluster.services[&key("y")]["status"], json!({ "loadBalancer": {} }), "another decides");
+    let by_another = json!({ "ingress": [{ "ip": "10.0.0.1", "ipMode": "VIP" }] });
+    merge(
+        cluster.services.get_mut(&key("y")).unwrap(),
+        &json!({ "metadata": { "resourceVersion": "8" }, "status": { "loadBalancer": by_another } }),
+    );
+    cluster.expose("z", json!({}));
+    cluster.lead();
+    cluster.written();
+    assert_eq!(
+        cluster.services[&key("z")]["status"],
+        json!({ "loadBalancer": {} }),
+        "y was not seen as it is"
+    );
+    cluster.tell(&key("y"));
+    assert_eq!(["x", "y", "z"].map(|name| cluster.shows(name)), ["10.0.0.0", "10.0.0.1", "PoolExhausted"]);
 }

@@ -48,6 +48,14 @@ impl Leadership {
         self.term(now).is_some()
     }
 
+    /// The term as it was last told, whatever the time is since.
+    pub fn told(&self) -> Option<u64> {
+        match self {
+            Self::Leads { term, .. } => Some(*term),
+            Self::Standby => None,
+        }
+    }
+
     /// The term in which this process decides at this instant.
     pub fn term(&self, now: Instant) -> Option<u64> {
         match self {
@@ -55,6 +63,11 @@ impl Leadership {
             Self::Leads { .. } | Self::Standby => None,
         }
     }
+}
+
+/// An identity that no other process has, with this name in it for people.
+pub fn identity(name: &str) -> String {
+    format!("{name}_{:016x}", seed())
 }
 
 /// Which lease is wanted, and by whom.

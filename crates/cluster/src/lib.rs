@@ -14,11 +14,13 @@ mod key;
 pub mod lease;
 pub mod process;
 mod rate;
+mod versions;
 mod watch;
 mod writer;
 
 pub use client::{ClientError, client};
 pub use events::{Event, Events, Severity, Subject};
 pub use key::Key;
+pub use versions::{version, versions};
 pub use watch::{Change, Scope, watch};
 pub use writer::{Object, Stats, Write, Writer};
