@@ -3,8 +3,8 @@
 use std::time::Instant;
 
 use api::condition::READY;
-use api::{Condition, Invalid, IpAddressPoolStatus, Tally};
-use ipam::{Count, Family, Usage};
+use api::{Condition, Invalid, IpAddressPoolStatus};
+use ipam::{Family, Usage};
 use k8s_openapi::jiff::Timestamp;
 use names::PoolName;
 use serde_json::json;
@@ -93,8 +93,7 @@ impl World {
         recorded.conditions.retain(|condition| condition.type_ == READY);
         let ready = ready(&known.seen.meaning, v4).at(known.seen.generation);
         let ready = ready.written(&recorded.conditions, known.since);
-        let [v4, v6] = [v4, v6].map(|usage| usage.and_then(tally));
-        let status = IpAddressPoolStatus::new(v4.as_ref(), v6.as_ref(), vec![ready]);
+        let status = IpAddressPoolStatus::new(v4, v6, vec![ready]);
         if *recorded != status {
             self.effects.push(Effect::Status(Kind::Pool, name.to_string(), json!({ "status": &status })));
             known.written = Some(now.instant);
@@ -117,14 +116,4 @@ fn ready(meaning: &Result<ipam::Pool, Invalid>, before: Option<Usage>) -> Condit
         }
         (Err(_), None) | (Ok(_), _) => ready,
     }
-}
-
-/// A family that the pool has.
-fn tally(usage: Usage) -> Option<Tally> {
-    (usage.total > Count::Exactly(0)).then_some(Tally {
-        total: usage.total,
-        used: usage.assigned,
-        free: usage.available,
-        quarantined: Count::Exactly(0),
-    })
 }

@@ -11,7 +11,7 @@ use crate::{Invalid, addresses, duration, schema, selector};
 
 mod status;
 
-pub use status::{IpAddressPoolStatus, NamespaceHolds, Quarantined, Tally};
+pub use status::{IpAddressPoolStatus, NamespaceHolds, Quarantined};
 
 /// Addresses that Services of type LoadBalancer may get.
 #[derive(CustomResource, Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]

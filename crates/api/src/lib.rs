@@ -47,7 +47,7 @@ pub use ferrite_config::{FerriteConfig, FerriteConfigSpec, FerriteConfigStatus, 
 pub use invalid::Invalid;
 pub use ip_address_pool::{
     Hold, IpAddressPool, IpAddressPoolSpec, IpAddressPoolStatus, NamespaceHolds, OnRemove, PoolMeaning,
-    Quarantined, ServiceAllocation, Tally,
+    Quarantined, ServiceAllocation,
 };
 pub use service::LoadBalancer;
 pub use speaker_status::{BgpSession, Network, SpeakerState, SpeakerStatus};

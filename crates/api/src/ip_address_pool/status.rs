@@ -1,7 +1,7 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-use ipam::Count;
+use ipam::{Count, Usage};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use k8s_openapi::jiff::Timestamp;
 use names::ServiceKey;
@@ -32,12 +32,12 @@ pub struct IpAddressPoolStatus {
     #[serde(default, rename = "assignedIPv6")]
     #[schemars(schema_with = "schema::count")]
     pub assigned_ipv6: i64,
-    /// IPv4 addresses that are free, those in quarantine among them.
+    /// IPv4 addresses that are left for any Service that the pool is for, those in quarantine among them.
     #[serde(default, rename = "availableIPv4")]
     #[schemars(schema_with = "schema::count")]
     pub available_ipv4: i64,
-    /// IPv6 addresses that are free, those in quarantine among them. A /64 has more than can be counted: then it
-    /// says 2^63-1.
+    /// IPv6 addresses that are left for any Service that the pool is for, those in quarantine among them. A /64 has
+    /// more than can be counted: then it says 2^63-1.
     #[serde(default, rename = "availableIPv6")]
     #[schemars(schema_with = "schema::count")]
     pub available_ipv6: i64,
@@ -49,11 +49,19 @@ pub struct IpAddressPoolStatus {
     #[serde(default, rename = "quarantinedIPv6")]
     #[schemars(schema_with = "schema::count")]
     pub quarantined_ipv6: i64,
-    /// IPv4 addresses that the pool can ever give out.
+    /// IPv4 addresses that are left, but only for those that they are reserved for.
+    #[serde(default, rename = "reservedIPv4")]
+    #[schemars(schema_with = "schema::count")]
+    pub reserved_ipv4: i64,
+    /// IPv6 addresses that are left, but only for those that they are reserved for.
+    #[serde(default, rename = "reservedIPv6")]
+    #[schemars(schema_with = "schema::count")]
+    pub reserved_ipv6: i64,
+    /// IPv4 addresses that are the pool's own.
     #[serde(default, rename = "totalIPv4")]
     #[schemars(schema_with = "schema::count")]
     pub total_ipv4: i64,
-    /// IPv6 addresses that the pool can ever give out. A /64 has more than can be counted: then it says 2^63-1.
+    /// IPv6 addresses that are the pool's own. A /64 has more than can be counted: then it says 2^63-1.
     #[serde(default, rename = "totalIPv6")]
     #[schemars(schema_with = "schema::count")]
     pub total_ipv6: i64,
@@ -107,47 +115,40 @@ pub struct Quarantined {
     pub until: Time,
 }
 
-/// How many addresses of one family there are.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Tally {
-    /// All that can ever be given out.
-    pub total: Count,
-    /// Those that Services have.
-    pub used: Count,
-    /// The rest.
-    pub free: Count,
-    /// Those of the rest that were freed not long ago.
-    pub quarantined: Count,
-}
-
 impl IpAddressPoolStatus {
-    /// The status of a pool with these counts; a family that the pool does not have is `None`. Holders,
-    /// quarantine and the spec in effect are left empty.
-    pub fn new(v4: Option<&Tally>, v6: Option<&Tally>, conditions: Vec<Condition>) -> Self {
-        let number =
-            |tally: Option<&Tally>, of: fn(&Tally) -> Count| tally.map_or(0, |tally| of(tally).as_i64());
-        let [assigned_ipv4, assigned_ipv6] = [v4, v6].map(|tally| number(tally, |tally| tally.used));
+    /// The status of a pool with these counts; a family that the pool does not have is `None`, or has a total of 0.
+    /// Holders, quarantine and the spec in effect are left empty.
+    pub fn new(v4: Option<Usage>, v6: Option<Usage>, conditions: Vec<Condition>) -> Self {
+        let [v4, v6] = [v4, v6].map(|usage| usage.filter(|usage| usage.total > Count::Exactly(0)));
+        let of_each = |of: fn(Usage) -> Count| [v4.map(of), v6.map(of)];
+        let numbers =
+            |of: fn(Usage) -> Count| of_each(of).map(|count| count.map_or(0, |count| count.as_i64()));
+        let [assigned_ipv4, assigned_ipv6] = numbers(|usage| usage.assigned);
+        let [available_ipv4, available_ipv6] = numbers(|usage| usage.available);
+        let [quarantined_ipv4, quarantined_ipv6] = numbers(|usage| usage.quarantined);
+        let [reserved_ipv4, reserved_ipv6] = numbers(|usage| usage.reserved);
+        let [total_ipv4, total_ipv6] = numbers(|usage| usage.total);
         Self {
             assigned: assigned_ipv4.saturating_add(assigned_ipv6),
             assigned_ipv4,
             assigned_ipv6,
-            available_ipv4: number(v4, |tally| tally.free),
-            available_ipv6: number(v6, |tally| tally.free),
-            quarantined_ipv4: number(v4, |tally| tally.quarantined),
-            quarantined_ipv6: number(v6, |tally| tally.quarantined),
-            total_ipv4: number(v4, |tally| tally.total),
-            total_ipv6: number(v6, |tally| tally.total),
-            used: by_family(v4.map(|tally| tally.used), v6.map(|tally| tally.used)),
-            free: by_family(v4.map(|tally| tally.free), v6.map(|tally| tally.free)),
-            holders: Vec::new(),
-            quarantine: Vec::new(),
-            in_effect: None,
+            available_ipv4,
+            available_ipv6,
+            quarantined_ipv4,
+            quarantined_ipv6,
+            reserved_ipv4,
+            reserved_ipv6,
+            total_ipv4,
+            total_ipv6,
+            used: by_family(of_each(|usage| usage.assigned)),
+            free: by_family(of_each(|usage| usage.available)),
             conditions,
+            ..Self::default()
         }
     }
 }
 
-fn by_family(v4: Option<Count>, v6: Option<Count>) -> String {
+fn by_family([v4, v6]: [Option<Count>; 2]) -> String {
     let parts = [v4.map(|count| format!("{count} IPv4")), v6.map(|count| format!("{count} IPv6"))];
     parts.into_iter().flatten().collect::<Vec<_>>().join(", ")
 }

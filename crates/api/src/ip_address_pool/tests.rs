@@ -1,4 +1,4 @@
-use ipam::Count;
+use ipam::{Count, Usage};
 use k8s_openapi::jiff::Timestamp;
 use names::ServiceKey;
 use serde_json::{Value, json};
@@ -78,39 +78,36 @@ fn what_is_in_effect_is_as_old_as_its_pool() {
     assert_eq!((in_effect.created, in_effect.reuse_after), (Created(100), Duration::from_secs(60)));
 }
 
+/// Total, assigned, available, quarantined and reserved.
+fn usage(counts: [i64; 5]) -> Usage {
+    let [total, assigned, available, quarantined, reserved] = counts.map(Count::Exactly);
+    Usage { total, assigned, available, quarantined, reserved }
+}
+
 #[test]
 fn counts_stop_where_numbers_end_and_say_so() {
-    let v4 = Tally {
-        total: Count::Exactly(10),
-        used: Count::Exactly(3),
-        free: Count::Exactly(7),
-        quarantined: Count::Exactly(2),
-    };
-    let v6 = Tally { total: Count::Saturated, free: Count::Saturated, ..v4 };
-    let status = IpAddressPoolStatus::new(Some(&v4), Some(&v6), vec![]);
+    let v4 = usage([10, 3, 6, 2, 1]);
+    let v6 = Usage { total: Count::Saturated, available: Count::Saturated, ..v4 };
+    let status = IpAddressPoolStatus::new(Some(v4), Some(v6), vec![]);
     let value = serde_json::to_value(&status).unwrap();
     let expected = json!({
         "assigned": 6, "assignedIPv4": 3, "assignedIPv6": 3,
-        "availableIPv4": 7, "availableIPv6": i64::MAX,
+        "availableIPv4": 6, "availableIPv6": i64::MAX,
         "quarantinedIPv4": 2, "quarantinedIPv6": 2,
+        "reservedIPv4": 1, "reservedIPv6": 1,
         "totalIPv4": 10, "totalIPv6": i64::MAX,
-        "used": "3 IPv4, 3 IPv6", "free": "7 IPv4, more than 2^63 - 1 IPv6",
+        "used": "3 IPv4, 3 IPv6", "free": "6 IPv4, more than 2^63 - 1 IPv6",
         "holders": [], "quarantine": [], "conditions": [],
     });
     assert_eq!(value, expected);
-    let none = IpAddressPoolStatus::new(None, None, vec![]);
+    let none = IpAddressPoolStatus::new(None, Some(usage([0; 5])), vec![]);
     assert_eq!(none, IpAddressPoolStatus::default());
 }
 
 #[test]
 fn the_sum_of_both_families_stops_too() {
-    let full = Tally {
-        total: Count::Saturated,
-        used: Count::Saturated,
-        free: Count::Exactly(0),
-        quarantined: Count::Exactly(0),
-    };
-    assert_eq!(IpAddressPoolStatus::new(Some(&full), Some(&full), vec![]).assigned, i64::MAX);
+    let full = Usage { total: Count::Saturated, assigned: Count::Saturated, ..usage([0; 5]) };
+    assert_eq!(IpAddressPoolStatus::new(Some(full), Some(full), vec![]).assigned, i64::MAX);
 }
 
 fn at(text: &str) -> Timestamp {
