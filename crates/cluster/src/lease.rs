@@ -33,8 +33,7 @@ pub enum Leadership {
     Standby,
     /// It does.
     Leads {
-        /// Only before this instant, unless it is told anew. Whoever is not sure to look at the clock between
-        /// this and a write must not write.
+        /// Only before this instant, unless a later one is told. Look at the clock before each write.
         until: Instant,
         /// Grows each time that the lease is taken from another or from nobody: what was decided in an earlier
         /// term may have been decided anew by others since.

@@ -24,7 +24,7 @@ mod pending;
 mod request;
 
 /// Attempts at a time. One that hangs holds up none of the others but through this.
-const CONCURRENT: usize = 32;
+const CONCURRENT: usize = 64;
 /// An attempt that takes longer has failed.
 const ATTEMPT: Duration = Duration::from_secs(10);
 /// A large cluster is written in one go, so that what limits it is the API server; beyond this, 500 writes a second.

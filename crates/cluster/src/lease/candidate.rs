@@ -92,10 +92,7 @@ impl Candidate {
 
     /// Whether it leads, as of the last call that was given the time.
     pub(super) fn leadership(&self) -> Leadership {
-        match self.until {
-            Some(until) if !self.resigning => Leadership::Leads { until, term: self.term },
-            Some(_) | None => Leadership::Standby,
-        }
+        self.until.map_or(Leadership::Standby, |until| Leadership::Leads { until, term: self.term })
     }
 
     /// Whether the lease was given back.
