@@ -205,7 +205,7 @@ impl AddressReservation {
     /// An entry that is neither address nor range, a selector that is none, fields that do not go together.
     pub fn parse(&self) -> Result<ReservationMeaning, Invalid> {
         let recorded = |field: fn(&AddressReservationStatus) -> &Vec<String>| -> BTreeSet<IpAddr> {
-            let texts = self.status.iter().flat_map(|status| field(status));
+            let texts = self.status.iter().flat_map(&field);
             texts.filter_map(|text| text.parse().ok()).collect()
         };
         let ReservationMeaning { reservation, expires } = self.spec.parse()?;

@@ -19,3 +19,6 @@ pub fn crds() -> Vec<CustomResourceDefinition> {
         FerriteConfig::crd(),
     ]
 }
+
+#[cfg(test)]
+mod tests;
