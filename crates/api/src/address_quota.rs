@@ -158,3 +158,6 @@ fn used(quota: &Quota, fullest: &QuotaUse) -> String {
         None => parts,
     }
 }
+
+#[cfg(test)]
+mod tests;

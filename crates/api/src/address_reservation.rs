@@ -305,3 +305,6 @@ fn held((address, key): &(IpAddr, ServiceKey)) -> HeldAddress {
     let ServiceKey { namespace, name } = key.clone();
     HeldAddress { address: address.to_string(), namespace, name }
 }
+
+#[cfg(test)]
+mod tests;
