@@ -25,7 +25,7 @@ pub(crate) type Updates = SelectAll<BoxStream<'static, Update>>;
 pub(crate) fn watch_all(client: &Client, lb_class: Option<String>) -> Updates {
     let class: Arc<Option<String>> = Arc::new(lb_class);
     let load_balancers =
-        Scope { field_selector: Some("spec.type=LoadBalancer".to_owned()), label_selector: None };
+        Scope { field_selector: Some("spec.type=LoadBalancer".to_owned()), ..Scope::default() };
     let services = watch(client.clone(), load_balancers, move |service: Service| {
         api::service::announced(&service, class.as_deref())
     });

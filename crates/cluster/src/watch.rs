@@ -27,6 +27,9 @@ const QUIET: Duration = Duration::from_secs(6);
 /// A watch ends after this many seconds, and a connection that died silently is noticed soon after.
 const WATCH_SECONDS: u32 = 120;
 
+/// How soon it is noticed that the API server knows a kind that it did not.
+const KIND_WAIT: Duration = Duration::from_mins(1);
+
 /// What has happened to an object of the watched kind.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Change<V> {
@@ -47,11 +50,23 @@ pub struct Scope {
     pub field_selector: Option<String>,
     /// A label selector.
     pub label_selector: Option<String>,
+    /// What it means that the API server does not know the kind.
+    pub unknown_kind: UnknownKind,
+}
+
+/// What it means that the API server does not know a kind.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum UnknownKind {
+    /// It will: nothing can be said before.
+    #[default]
+    Awaited,
+    /// There are no objects of it, as long as that is so.
+    Empty,
 }
 
 impl Scope {
     fn config(self) -> Config {
-        let Self { field_selector, label_selector } = self;
+        let Self { field_selector, label_selector, unknown_kind: _ } = self;
         Config { field_selector, label_selector, ..Config::default().timeout(WATCH_SECONDS) }
     }
 }
@@ -74,10 +89,12 @@ where
 {
     let api: Api<Guarded<K>> = Api::all(client);
     let watch = Watch {
+        unknown_kind: scope.unknown_kind,
         events: watcher(api, scope.config()).boxed(),
         project,
         known: Known::default(),
         changes: VecDeque::new(),
+        rest: None,
         outage: Outage { kind: K::kind(&()).into_owned(), failures: 0, jitter: Jitter::new(seed()) },
     };
     unfold(watch, |mut watch| async {
@@ -91,6 +108,9 @@ struct Watch<K: Resource<DynamicType = ()>, V, P> {
     project: P,
     known: Known,
     changes: VecDeque<Change<V>>,
+    /// How long to wait before the next attempt, once what is known has been told.
+    rest: Option<Duration>,
+    unknown_kind: UnknownKind,
     outage: Outage,
 }
 
@@ -100,12 +120,29 @@ impl<K: Resource<DynamicType = ()>, V, P: Fn(K) -> V> Watch<K, V, P> {
             if let Some(change) = self.changes.pop_front() {
                 return Some(change);
             }
+            if let Some(rest) = self.rest.take() {
+                sleep(rest).await;
+            }
             match self.event().await? {
                 Some(Ok(event)) => self.handle(event),
-                Some(Err(error)) => sleep(self.outage.failed(&error)).await,
+                Some(Err(error)) => self.fail(&error),
                 None => self.outage.recovered(),
             }
         }
+    }
+
+    fn fail(&mut self, error: &watcher::Error) {
+        self.rest = Some(self.outage.failed(error));
+        if self.unknown_kind == UnknownKind::Empty && is_unknown_kind(error) {
+            self.end_list();
+            self.rest = Some(KIND_WAIT);
+        }
+    }
+
+    fn end_list(&mut self) {
+        let (gone, first) = self.known.end_list();
+        self.changes.extend(gone.into_iter().map(Change::Remove));
+        self.changes.extend(first.then_some(Change::Synced));
     }
 
     /// The next event; after a failure also that nothing fails any more.
@@ -123,11 +160,7 @@ impl<K: Resource<DynamicType = ()>, V, P: Fn(K) -> V> Watch<K, V, P> {
         match event {
             // Comes before the list is even asked for, so it does not say that the API server is back.
             Event::Init => return self.known.begin_list(),
-            Event::InitDone => {
-                let (gone, first) = self.known.end_list();
-                self.changes.extend(gone.into_iter().map(Change::Remove));
-                self.changes.extend(first.then_some(Change::Synced));
-            }
+            Event::InitDone => self.end_list(),
             Event::InitApply(object) | Event::Apply(object) => self.upsert(object),
             Event::Delete(object) => {
                 let key = Key::of(object.meta());
@@ -146,6 +179,11 @@ impl<K: Resource<DynamicType = ()>, V, P: Fn(K) -> V> Watch<K, V, P> {
             Err(invalid) => Change::Garbage(key, invalid.why),
         });
     }
+}
+
+/// Whether the API server does not know the kind: for a list of objects it has no other reason to find nothing.
+fn is_unknown_kind(error: &watcher::Error) -> bool {
+    matches!(error, watcher::Error::InitialListFailed(kube::Error::Api(status)) if status.code == 404)
 }
 
 /// Whether the API server answers, said once when it stops and once when it does again.
@@ -181,4 +219,41 @@ fn root_cause(error: &dyn Error) -> &dyn Error {
         cause = source;
     }
     cause
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::http::StatusCode;
+    use axum::routing::get;
+    use axum::Router;
+    use futures::FutureExt;
+    use k8s_openapi::api::networking::v1::ServiceCIDR;
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    /// An API server that answers this to a list of ServiceCIDRs.
+    fn client(answer: (StatusCode, Value)) -> Client {
+        let list = get(move || async move { (answer.0, answer.1.to_string()) });
+        Client::new(Router::new().route("/apis/networking.k8s.io/v1/servicecidrs", list), "d")
+    }
+
+    fn refusal(code: u16) -> (StatusCode, Value) {
+        let status = json!({ "kind": "Status", "apiVersion": "v1", "status": "Failure", "code": code });
+        (StatusCode::from_u16(code).unwrap(), status)
+    }
+
+    /// What is told first, if anything is soon.
+    async fn told(answer: (StatusCode, Value), unknown_kind: UnknownKind) -> Option<Change<()>> {
+        let scope = Scope { unknown_kind, ..Scope::default() };
+        let mut changes = watch(client(answer), scope, |_: ServiceCIDR| ()).boxed();
+        timeout(Duration::from_secs(1), changes.next().map(Option::unwrap)).await.ok()
+    }
+
+    #[tokio::test]
+    async fn a_kind_that_the_api_server_lacks_is_empty_only_where_that_is_allowed() {
+        assert_eq!(told(refusal(404), UnknownKind::Empty).await, Some(Change::Synced));
+        assert_eq!(told(refusal(404), UnknownKind::Awaited).await, None);
+        assert_eq!(told(refusal(403), UnknownKind::Empty).await, None);
+    }
 }
