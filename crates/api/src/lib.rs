@@ -24,6 +24,7 @@ mod endpoint_slice;
 mod ferrite_config;
 mod invalid;
 mod ip_address_pool;
+pub mod network;
 pub mod node;
 mod schema;
 mod selector;
