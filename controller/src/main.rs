@@ -10,6 +10,7 @@ mod leading;
 mod metrics;
 mod seen;
 mod shell;
+mod watches;
 mod world;
 
 use std::error::Error;

@@ -1,9 +1,10 @@
 //! What the controller counts.
 
+use std::hash::Hash;
 use std::time::Duration;
 
-use ipam::Usage;
-use names::PoolName;
+use ipam::{Quota, QuotaUse, Standing, Usage};
+use names::{PoolName, QuotaName};
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -25,6 +26,18 @@ struct ByPool {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ByMove {
+    pool: String,
+    state: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ByQuota {
+    quota: String,
+    family: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct ByReason {
     reason: &'static str,
 }
@@ -35,6 +48,11 @@ pub(crate) struct Metrics {
     total: Family<ByPool, Gauge>,
     assigned: Family<ByPool, Gauge>,
     available: Family<ByPool, Gauge>,
+    reserved: Family<ByPool, Gauge>,
+    quarantined: Family<ByPool, Gauge>,
+    moves: Family<ByMove, Gauge>,
+    quota_used: Family<ByQuota, Gauge>,
+    quota_limit: Family<ByQuota, Gauge>,
     allocations: Counter,
     refusals: Family<ByReason, Counter>,
     status_write_seconds: Histogram,
@@ -48,6 +66,11 @@ impl Metrics {
             total: Family::default(),
             assigned: Family::default(),
             available: Family::default(),
+            reserved: Family::default(),
+            quarantined: Family::default(),
+            moves: Family::default(),
+            quota_used: Family::default(),
+            quota_limit: Family::default(),
             allocations: Counter::default(),
             refusals: Family::default(),
             status_write_seconds: Histogram::new(BUCKETS),
@@ -55,13 +78,8 @@ impl Metrics {
         };
         let all = registry.sub_registry_with_prefix("ferritelb_controller");
         all.register("build", "The version that runs", Info::new([("version", env!("CARGO_PKG_VERSION"))]));
-        all.register(
-            "pool_addresses",
-            "Addresses that a pool can give out, at most 2^63 - 1",
-            metrics.total.clone(),
-        );
-        all.register("pool_assigned", "Addresses of a pool that Services have", metrics.assigned.clone());
-        all.register("pool_available", "Addresses of a pool that are left", metrics.available.clone());
+        metrics.register_pools(all);
+        metrics.register_quotas(all);
         all.register(
             "allocations",
             "Times that a Service was given other addresses than it had",
@@ -80,6 +98,33 @@ impl Metrics {
             metrics.status_write_seconds.clone(),
         );
         metrics
+    }
+
+    fn register_pools(&self, all: &mut Registry) {
+        all.register("pool_addresses", "Addresses of a pool, at most 2^63 - 1", self.total.clone());
+        all.register("pool_assigned", "Addresses of a pool that Services have", self.assigned.clone());
+        all.register("pool_available", "Addresses of a pool that are left", self.available.clone());
+        all.register(
+            "pool_reserved",
+            "Addresses of a pool that are left for those that they are reserved for",
+            self.reserved.clone(),
+        );
+        all.register(
+            "pool_quarantined",
+            "Addresses of a pool that are left and were freed not long ago",
+            self.quarantined.clone(),
+        );
+        all.register(
+            "pool_moves",
+            "Services that are being moved out of a pool, are to be, or cannot be",
+            self.moves.clone(),
+        );
+    }
+
+    fn register_quotas(&self, all: &mut Registry) {
+        let used = "Addresses that count towards a quota; of namespaces with a limit each, of the fullest";
+        all.register("quota_used", used, self.quota_used.clone());
+        all.register("quota_limit", "Addresses that a quota allows", self.quota_limit.clone());
     }
 
     pub(crate) fn decides(&self) {
@@ -105,13 +150,52 @@ impl Metrics {
     /// How much of a family a pool has; the series go with the pool.
     pub(crate) fn pool(&self, pool: &PoolName, family: ipam::Family, usage: Option<Usage>) {
         let labels = ByPool { pool: pool.to_string(), family: label(family) };
-        let set = |gauge: &Family<ByPool, Gauge>, value: Option<ipam::Count>| match value {
-            Some(count) => drop(gauge.get_or_create(&labels).set(count.as_i64())),
-            None => drop(gauge.remove(&labels)),
-        };
-        set(&self.total, usage.map(|usage| usage.total));
-        set(&self.assigned, usage.map(|usage| usage.assigned));
-        set(&self.available, usage.map(|usage| usage.available));
+        set(&self.total, &labels, usage.map(|usage| usage.total.as_i64()));
+        set(&self.assigned, &labels, usage.map(|usage| usage.assigned.as_i64()));
+        set(&self.available, &labels, usage.map(|usage| usage.available.as_i64()));
+        set(&self.reserved, &labels, usage.map(|usage| usage.reserved.as_i64()));
+        set(&self.quarantined, &labels, usage.map(|usage| usage.quarantined.as_i64()));
+    }
+
+    /// How far the moves out of a pool are; the series go with the pool.
+    pub(crate) fn moves(&self, pool: &PoolName, standing: Option<&Standing>) {
+        let states = [
+            ("running", standing.map(|standing| standing.moving)),
+            ("queued", standing.map(|standing| standing.queued)),
+            ("stuck", standing.map(|standing| standing.stuck)),
+        ];
+        for (state, count) in states {
+            set(&self.moves, &ByMove { pool: pool.to_string(), state }, count.and_then(number));
+        }
+    }
+
+    /// How much of a quota is used; the series go with the quota, or its limit.
+    pub(crate) fn quota(&self, name: &QuotaName, quota: Option<&Quota>, uses: &[QuotaUse]) {
+        let families: [(_, fn(&Quota) -> Option<u32>, fn(&QuotaUse) -> u32); 2] = [
+            (ipam::Family::V4, |quota| quota.ipv4, |used| used.ipv4),
+            (ipam::Family::V6, |quota| quota.ipv6, |used| used.ipv6),
+        ];
+        for (family, limit, used) in families {
+            let labels = ByQuota { quota: name.to_string(), family: label(family) };
+            let limit = quota.and_then(limit);
+            let used = limit.map(|_| uses.iter().map(used).max().unwrap_or_default());
+            set(&self.quota_limit, &labels, limit.map(i64::from));
+            set(&self.quota_used, &labels, used.map(i64::from));
+        }
+    }
+}
+
+fn number(count: usize) -> Option<i64> {
+    i64::try_from(count).ok()
+}
+
+fn set<L>(gauge: &Family<L, Gauge>, labels: &L, value: Option<i64>)
+where
+    L: Clone + Eq + Hash,
+{
+    match value {
+        Some(value) => drop(gauge.get_or_create(labels).set(value)),
+        None => drop(gauge.remove(labels)),
     }
 }
 

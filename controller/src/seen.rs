@@ -1,35 +1,74 @@
 //! Objects of the cluster as far as the controller looks at them.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::net::IpAddr;
 
+use api::network::{NodeAddresses, service_ranges};
 use api::{
-    BgpAdvertisement, BgpPeer, Invalid, IpAddressPool, IpAddressPoolStatus, L2Advertisement, LoadBalancer,
+    AddressQuota, AddressQuotaStatus, AddressReservation, AddressReservationStatus, BgpAdvertisement,
+    BgpPeer, FerriteConfig, Invalid, L2Advertisement, ReservationMeaning, Settings, SpeakerStatus,
 };
-use k8s_openapi::api::core::v1::Service;
+use ipam::{Blocked, Quota};
+use ipnetwork::IpNetwork;
+use k8s_openapi::api::core::v1::Namespace;
+use k8s_openapi::api::networking::v1::ServiceCIDR;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
-use k8s_openapi::jiff::Timestamp;
-use kube::ResourceExt;
+use kube::{Resource, ResourceExt};
+use names::{Labels, NodeName};
+
+pub(crate) use self::pool::{Recorded, SeenPool, Version, Wish, pool};
+pub(crate) use self::service::{SeenService, Standing};
+
+mod pool;
+mod service;
 
 /// The kinds that are watched. Nothing is decided until each of them was listed once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Kind {
     Service,
+    Namespace,
+    Node,
+    ServiceCidr,
+    SpeakerStatus,
     Pool,
+    Quota,
+    Reservation,
+    Config,
     L2Advertisement,
     BgpAdvertisement,
     BgpPeer,
 }
 
 impl Kind {
-    pub(crate) const ALL: [Self; 5] =
-        [Self::Service, Self::Pool, Self::L2Advertisement, Self::BgpAdvertisement, Self::BgpPeer];
+    pub(crate) const ALL: [Self; 12] = [
+        Self::Service,
+        Self::Namespace,
+        Self::Node,
+        Self::ServiceCidr,
+        Self::SpeakerStatus,
+        Self::Pool,
+        Self::Quota,
+        Self::Reservation,
+        Self::Config,
+        Self::L2Advertisement,
+        Self::BgpAdvertisement,
+        Self::BgpPeer,
+    ];
 }
 
 impl fmt::Display for Kind {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         out.write_str(match self {
             Self::Service => "Service",
+            Self::Namespace => "Namespace",
+            Self::Node => "Node",
+            Self::ServiceCidr => "ServiceCIDR",
+            Self::SpeakerStatus => "SpeakerStatus",
             Self::Pool => "IPAddressPool",
+            Self::Quota => "AddressQuota",
+            Self::Reservation => "AddressReservation",
+            Self::Config => "FerriteConfig",
             Self::L2Advertisement => "L2Advertisement",
             Self::BgpAdvertisement => "BGPAdvertisement",
             Self::BgpPeer => "BGPPeer",
@@ -37,113 +76,124 @@ impl fmt::Display for Kind {
     }
 }
 
-/// A Service of any type: one that stops being a LoadBalancer has to be cleaned, and a watch that selects the
-/// type would only say that it is gone.
-#[derive(Debug, Clone, PartialEq)]
-pub(crate) struct SeenService {
-    pub(crate) uid: String,
-    /// `metadata.resourceVersion`
-    pub(crate) version: u64,
-    pub(crate) created: Timestamp,
-    pub(crate) standing: Standing,
-}
-
-/// What a Service is to this controller.
-#[derive(Debug, Clone, PartialEq)]
-pub(crate) enum Standing {
-    /// A LoadBalancer of our class.
-    Ours(LoadBalancer),
-    /// No LoadBalancer, but it still carries what a controller of ours wrote when it was one.
-    Marked,
-    /// None of our business, among these every LoadBalancer of another class.
-    Other,
-}
-
-impl SeenService {
-    /// A Service as it concerns the controller of this `--lb-class`.
-    pub(crate) fn project(service: &Service, class: Option<&str>) -> Self {
-        Self {
-            uid: service.uid().unwrap_or_default(),
-            version: cluster::version(service.metadata.resource_version.as_deref()),
-            created: service.creation_timestamp().map_or(Timestamp::UNIX_EPOCH, |time| time.0),
-            standing: match LoadBalancer::parse(service, class) {
-                Some(ours) => Standing::Ours(unless_headless(ours, service)),
-                None if is_load_balancer(service) => Standing::Other,
-                None if is_marked(service) => Standing::Marked,
-                None => Standing::Other,
-            },
-        }
-    }
-}
-
-fn is_load_balancer(service: &Service) -> bool {
-    service.spec.as_ref().is_some_and(|spec| spec.type_.as_deref() == Some("LoadBalancer"))
-}
-
-fn is_marked(service: &Service) -> bool {
-    let conditions = service.status.iter().flat_map(|status| status.conditions.iter().flatten());
-    conditions.into_iter().any(|condition| condition.type_ == api::condition::ALLOCATED)
-        || service.annotations().contains_key("ferritelb.io/ip-allocated-from-pool")
-}
-
-fn unless_headless(mut ours: LoadBalancer, service: &Service) -> LoadBalancer {
-    let cluster_ip = service.spec.as_ref().and_then(|spec| spec.cluster_ip.as_deref());
-    if cluster_ip == Some("None") {
-        let why = "None: kube-proxy does not serve a headless Service, so it gets no address";
-        ours.request = Err(Invalid::new("spec.clusterIP", why));
-    }
-    ours
-}
-
 /// A custom resource: what it means, or which of its fields means nothing; and what stands in its status.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct SeenObject<V, S> {
+    /// Unknown where the object could not be decoded, as is the generation.
+    pub(crate) uid: Option<String>,
     pub(crate) generation: Option<i64>,
     pub(crate) meaning: Result<V, Invalid>,
     /// Unknown where the object could not be decoded.
     pub(crate) status: Option<S>,
 }
 
-/// An IPAddressPool.
-pub(crate) type SeenPool = SeenObject<ipam::Pool, IpAddressPoolStatus>;
+/// An AddressQuota.
+pub(crate) type SeenQuota = SeenObject<Quota, AddressQuotaStatus>;
+
+/// An AddressReservation. What its status records of it stands there and not in its meaning.
+pub(crate) type SeenReservation = SeenObject<ReservationMeaning, RecordedReservation>;
+
+/// What stands in an AddressReservation's status.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(crate) struct RecordedReservation {
+    pub(crate) status: AddressReservationStatus,
+    pub(crate) chosen: BTreeSet<IpAddr>,
+    pub(crate) released: BTreeSet<IpAddr>,
+}
+
+/// A FerriteConfig.
+pub(crate) type SeenConfig = SeenObject<Settings, Vec<Condition>>;
 
 /// A kind of which the controller only says whether it is valid.
 pub(crate) type SeenVerdict = SeenObject<(), Vec<Condition>>;
 
 impl<V, S> SeenObject<V, S> {
+    fn of(object: &impl Resource, meaning: Result<V, Invalid>, status: Option<S>) -> Self
+    where
+        S: Default,
+    {
+        Self {
+            uid: object.meta().uid.clone(),
+            generation: object.meta().generation,
+            meaning,
+            status: Some(status.unwrap_or_default()),
+        }
+    }
+
     /// An object that could not even be decoded.
     pub(crate) fn garbage(why: String) -> Self {
-        Self { generation: None, meaning: Err(Invalid::new("spec", why)), status: None }
+        Self { uid: None, generation: None, meaning: Err(Invalid::new("spec", why)), status: None }
+    }
+
+    /// Whether both are of one object, as far as is known: one that was deleted and made again is another.
+    pub(crate) fn is_same_object(&self, other: &Self) -> bool {
+        self.uid.is_none() || other.uid.is_none() || self.uid == other.uid
+    }
+
+    /// The same without what it means.
+    pub(crate) fn verdict(self) -> SeenObject<(), S> {
+        let Self { uid, generation, meaning, status } = self;
+        SeenObject { uid, generation, meaning: meaning.map(drop), status }
     }
 }
 
-pub(crate) fn pool(pool: &IpAddressPool) -> SeenPool {
-    SeenObject {
-        generation: pool.metadata.generation,
-        meaning: pool.parse().map(|meaning| meaning.pool),
-        status: Some(pool.status.clone().unwrap_or_default()),
-    }
+pub(crate) fn quota(object: &AddressQuota) -> SeenQuota {
+    SeenObject::of(object, object.spec.parse(), object.status.clone())
+}
+
+pub(crate) fn reservation(object: &AddressReservation) -> SeenReservation {
+    let mut recorded =
+        RecordedReservation { status: object.status.clone().unwrap_or_default(), ..Default::default() };
+    let meaning = object.parse().map(|mut meaning| {
+        recorded.chosen = std::mem::take(&mut meaning.reservation.chosen);
+        recorded.released = std::mem::take(&mut meaning.reservation.released);
+        meaning
+    });
+    SeenObject::of(object, meaning, Some(recorded))
+}
+
+pub(crate) fn config(object: &FerriteConfig) -> SeenConfig {
+    SeenObject::of(object, object.parse(), object.status.clone().map(|status| status.conditions))
 }
 
 pub(crate) fn l2_advertisement(object: &L2Advertisement) -> SeenVerdict {
     let conditions = object.status.as_ref().map(|status| status.conditions.clone());
-    verdict(object.metadata.generation, object.spec.parse().map(drop), conditions)
+    SeenObject::of(object, object.spec.parse().map(drop), conditions)
 }
 
 pub(crate) fn bgp_advertisement(object: &BgpAdvertisement) -> SeenVerdict {
     let conditions = object.status.as_ref().map(|status| status.conditions.clone());
-    verdict(object.metadata.generation, object.spec.parse().map(drop), conditions)
+    SeenObject::of(object, object.spec.parse().map(drop), conditions)
 }
 
 pub(crate) fn bgp_peer(object: &BgpPeer) -> SeenVerdict {
     let conditions = object.status.as_ref().map(|status| status.conditions.clone());
-    verdict(object.metadata.generation, object.spec.parse().map(drop), conditions)
+    SeenObject::of(object, object.spec.parse().map(drop), conditions)
 }
 
-fn verdict(
-    generation: Option<i64>,
-    meaning: Result<(), Invalid>,
-    conditions: Option<Vec<Condition>>,
-) -> SeenVerdict {
-    SeenObject { generation, meaning, status: Some(conditions.unwrap_or_default()) }
+/// A Namespace: its labels.
+pub(crate) fn namespace(object: &Namespace) -> Labels {
+    object.labels().clone()
+}
+
+/// A Node: which addresses are its own, and which its pods have.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct SeenNode {
+    pub(crate) own: BTreeSet<IpAddr>,
+    pub(crate) pods: BTreeSet<IpNetwork>,
+}
+
+pub(crate) fn node(object: &NodeAddresses) -> SeenNode {
+    SeenNode { own: object.own().collect(), pods: object.pod_ranges().collect() }
+}
+
+/// A ServiceCIDR: the cluster's ranges for Services.
+pub(crate) fn service_cidr(object: &ServiceCIDR) -> BTreeSet<IpNetwork> {
+    service_ranges(object).into_iter().collect()
+}
+
+/// A SpeakerStatus: which addresses its node knows not to be free.
+pub(crate) fn speaker(object: &SpeakerStatus) -> BTreeMap<IpAddr, Blocked> {
+    let node = NodeName::new(object.name_any());
+    object.status.as_ref().map(|status| status.blocked(&node)).unwrap_or_default()
 }

@@ -5,20 +5,22 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use api::{BgpAdvertisement, BgpPeer, IpAddressPool, L2Advertisement};
+use api::{
+    AddressQuota, AddressReservation, BgpAdvertisement, BgpPeer, FerriteConfig, IpAddressPool,
+    L2Advertisement, SpeakerStatus,
+};
 use cluster::admin::{self, Admin, Checks};
 use cluster::lease::{self, Leadership};
 use cluster::process::{Flags, Termination};
-use cluster::{Change, Event, Events, Key, Object, Scope, Subject, Write, Writer};
+use cluster::{Event, Events, Key, Object, Subject, Write, Writer};
 use futures::future::pending;
-use futures::stream::{BoxStream, select, select_all};
+use futures::stream::{BoxStream, select};
 use futures::{FutureExt, StreamExt};
-use k8s_openapi::api::core::v1::Service;
+use k8s_openapi::api::core::v1::{Namespace, Node, Service};
+use k8s_openapi::api::networking::v1::ServiceCIDR;
 use k8s_openapi::jiff::Timestamp;
-use kube::{Client, Resource};
-use names::PoolName;
+use kube::Client;
 use prometheus_client::registry::Registry;
-use serde::de::DeserializeOwned;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::{JoinError, JoinSet};
@@ -29,7 +31,8 @@ use tracing::{info, warn};
 use crate::args::Args;
 use crate::leading;
 use crate::metrics::Metrics;
-use crate::seen::{self, Kind, SeenObject, SeenService, SeenVerdict};
+use crate::seen::Kind;
+use crate::watches::updates;
 use crate::world::{Effect, Notice, Now, Update, World};
 
 /// How long requests under way may take to end.
@@ -187,63 +190,18 @@ fn object(kind: Kind, name: String) -> Object {
     let key = Key::cluster(name);
     match kind {
         Kind::Service => Object::of::<Service>(key),
+        Kind::Namespace => Object::of::<Namespace>(key),
+        Kind::Node => Object::of::<Node>(key),
+        Kind::ServiceCidr => Object::of::<ServiceCIDR>(key),
+        Kind::SpeakerStatus => Object::of::<SpeakerStatus>(key),
         Kind::Pool => Object::of::<IpAddressPool>(key),
+        Kind::Quota => Object::of::<AddressQuota>(key),
+        Kind::Reservation => Object::of::<AddressReservation>(key),
+        Kind::Config => Object::of::<FerriteConfig>(key),
         Kind::L2Advertisement => Object::of::<L2Advertisement>(key),
         Kind::BgpAdvertisement => Object::of::<BgpAdvertisement>(key),
         Kind::BgpPeer => Object::of::<BgpPeer>(key),
     }
-}
-
-/// Everything that is watched, as one stream.
-fn updates(client: &Client, class: Option<String>) -> BoxStream<'static, Update> {
-    let project = move |service: Service| SeenService::project(&service, class.as_deref());
-    let services =
-        cluster::watch(client.clone(), Scope::default(), project).filter_map(async |change| service(change));
-    let pools =
-        cluster::watch(client.clone(), Scope::default(), |object| seen::pool(&object)).map(|change| {
-            match change {
-                Change::Upsert(key, seen) => Update::Pool(PoolName::new(key.name), Some(seen)),
-                Change::Garbage(key, why) => {
-                    Update::Pool(PoolName::new(key.name), Some(SeenObject::garbage(why)))
-                }
-                Change::Remove(key) => Update::Pool(PoolName::new(key.name), None),
-                Change::Synced => Update::Synced(Kind::Pool),
-            }
-        });
-    select_all([
-        services.boxed(),
-        pools.boxed(),
-        verdicts(client, Kind::L2Advertisement, seen::l2_advertisement),
-        verdicts(client, Kind::BgpAdvertisement, seen::bgp_advertisement),
-        verdicts(client, Kind::BgpPeer, seen::bgp_peer),
-    ])
-    .boxed()
-}
-
-fn service(change: Change<SeenService>) -> Option<Update> {
-    match change {
-        Change::Upsert(key, seen) => Some(Update::Service(key.into_service(), Some(seen))),
-        Change::Remove(key) => Some(Update::Service(key.into_service(), None)),
-        Change::Synced => Some(Update::Synced(Kind::Service)),
-        Change::Garbage(key, why) => {
-            warn!(service = %key, why, "a Service cannot be decoded; it keeps what it has");
-            None
-        }
-    }
-}
-
-fn verdicts<K>(client: &Client, kind: Kind, project: fn(&K) -> SeenVerdict) -> BoxStream<'static, Update>
-where
-    K: Resource<DynamicType = ()> + Clone + DeserializeOwned + std::fmt::Debug + Send + 'static,
-{
-    let changes = cluster::watch(client.clone(), Scope::default(), move |object: K| project(&object));
-    let updates = changes.map(move |change| match change {
-        Change::Upsert(key, seen) => Update::Verdict(kind, key.name, Some(seen)),
-        Change::Garbage(key, why) => Update::Verdict(kind, key.name, Some(SeenObject::garbage(why))),
-        Change::Remove(key) => Update::Verdict(kind, key.name, None),
-        Change::Synced => Update::Synced(kind),
-    });
-    updates.boxed()
 }
 
 fn now() -> Now {

@@ -1,32 +1,60 @@
 //! What the controller knows of the cluster, and what follows from it. One task owns it; there is no lock.
 //!
-//! Nothing is decided before every kind was listed once, nor while another replica leads. From then on a change is decided in the step that brings
-//! it, and its effects are differences: what a status should say and does not. An update that changes nothing, a
-//! restart and a change that is no concern of a Service have no effect on it.
+//! Nothing is decided before every kind was listed once, nor while another replica leads. From then on a change is
+//! decided in the step that brings it, and its effects are differences: what a status should say and does not. An
+//! update that changes nothing, a restart and a change that is no concern of a Service have no effect on it.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
-use api::Condition;
 use cluster::Severity;
-use ipam::Ledger;
+use ipam::{Blocked, Family, Ledger};
+use ipnetwork::IpNetwork;
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
-use names::{PoolName, ServiceKey};
-use serde_json::{Value, json};
+use names::{Labels, NodeName, PoolName, QuotaName, ReservationName, ServiceKey};
+use serde_json::Value;
 
-use self::pools::KnownPool;
+use self::known::Known;
+use self::network::Network;
+use self::pacing::{Pacing, Subject};
+use self::pools::Pools;
+use self::quotas::Quotas;
+use self::reservations::Reservations;
 use self::services::KnownService;
+use self::settings::{Configs, Namespaces};
+use self::verdicts::Verdicts;
 use crate::metrics::Metrics;
-use crate::seen::{Kind, SeenPool, SeenService, SeenVerdict};
+use crate::seen::{
+    Kind, SeenConfig, SeenNode, SeenPool, SeenQuota, SeenReservation, SeenService, SeenVerdict,
+};
 
+mod known;
+mod network;
+mod pacing;
 mod pools;
+mod quotas;
+mod reservations;
 mod services;
+mod settings;
+mod verdicts;
+mod wording;
 
 /// One thing that is now so. `None`: it is gone.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Update {
     Service(ServiceKey, Option<SeenService>),
+    /// The labels of a Namespace.
+    Namespace(String, Option<Labels>),
+    Node(NodeName, Option<SeenNode>),
+    /// The ranges of a ServiceCIDR.
+    ServiceCidr(String, Option<BTreeSet<IpNetwork>>),
+    /// What a node's speaker knows not to be free.
+    Speaker(NodeName, Option<BTreeMap<IpAddr, Blocked>>),
     Pool(PoolName, Option<SeenPool>),
+    Quota(QuotaName, Option<SeenQuota>),
+    Reservation(ReservationName, Option<SeenReservation>),
+    Config(String, Option<SeenConfig>),
     /// A kind of which the controller only says whether it is valid.
     Verdict(Kind, String, Option<SeenVerdict>),
     Synced(Kind),
@@ -105,10 +133,15 @@ pub(crate) struct World {
     services: BTreeMap<ServiceKey, KnownService>,
     /// Services that still carry what was written to them as LoadBalancers, when the first list came.
     marked: BTreeMap<ServiceKey, String>,
-    pools: BTreeMap<PoolName, KnownPool>,
-    /// Pools whose status may have to be written, and when.
-    due: BTreeMap<PoolName, Instant>,
-    verdicts: BTreeMap<(Kind, String), SeenVerdict>,
+    configs: Configs,
+    namespaces: Namespaces,
+    network: Network,
+    pools: Pools,
+    quotas: Quotas,
+    reservations: Reservations,
+    verdicts: Verdicts,
+    /// What may have to be done because much has changed.
+    pacing: Pacing,
     metrics: Metrics,
     effects: Vec<Effect>,
 }
@@ -122,9 +155,14 @@ impl World {
             ledger: Ledger::default(),
             services: BTreeMap::new(),
             marked: BTreeMap::new(),
-            pools: BTreeMap::new(),
-            due: BTreeMap::new(),
-            verdicts: BTreeMap::new(),
+            configs: Configs::new(),
+            namespaces: Namespaces::new(),
+            network: Network::default(),
+            pools: Pools::new(),
+            quotas: Quotas::new(),
+            reservations: Reservations::new(),
+            verdicts: Verdicts::new(),
+            pacing: Pacing::default(),
             metrics,
             effects: Vec::new(),
         }
@@ -139,7 +177,14 @@ impl World {
     pub(crate) fn apply(&mut self, update: Update, now: Now) -> Vec<Effect> {
         match update {
             Update::Service(key, seen) => self.apply_service(key, seen, now),
+            Update::Namespace(name, labels) => self.apply_namespace(name, labels, now),
+            Update::Node(name, seen) => self.apply_node(name, seen, now),
+            Update::ServiceCidr(name, seen) => self.apply_service_cidr(name, seen, now),
+            Update::Speaker(name, seen) => self.apply_speaker(name, seen, now),
             Update::Pool(name, seen) => self.apply_pool(name, seen, now),
+            Update::Quota(name, seen) => self.apply_quota(name, seen, now),
+            Update::Reservation(name, seen) => self.apply_reservation(name, seen, now),
+            Update::Config(name, seen) => self.apply_config(name, seen, now),
             Update::Verdict(kind, name, seen) => self.apply_verdict(kind, name, seen, now),
             Update::Synced(kind) => drop(self.unsynced.remove(&kind)),
             Update::Leads(listed) => self.catch_up(listed),
@@ -171,9 +216,30 @@ impl World {
             self.role = Role::StandsBy;
             self.metrics.stands_by();
             self.ledger = Ledger::default();
-            self.due.clear();
+            self.pacing.clear();
+            self.give_up_writing();
+            self.forget_counts();
             self.effects.push(Effect::ForgetAll);
         }
+    }
+
+    fn forget_counts(&self) {
+        for name in self.pools.keys() {
+            self.metrics.pool(name, Family::V4, None);
+            self.metrics.pool(name, Family::V6, None);
+            self.metrics.moves(name, None);
+        }
+        for name in self.quotas.keys() {
+            self.metrics.quota(name, None, &[]);
+        }
+    }
+
+    /// Notes that what was to be written to custom resources may not have been.
+    fn give_up_writing(&mut self) {
+        self.pools.values_mut().for_each(|pool| pool.known.give_up());
+        self.quotas.values_mut().for_each(|quota| quota.known.give_up());
+        self.reservations.values_mut().for_each(|reservation| reservation.known.give_up());
+        self.verdicts.values_mut().for_each(Known::give_up);
     }
 
     /// Notes that a Service was seen at this version; `None`: it is gone.
@@ -198,68 +264,60 @@ impl World {
 
     /// When to call [`World::handle_timeout`] next.
     pub(crate) fn poll_timeout(&self) -> Option<Instant> {
-        self.due.values().copied().chain(self.ledger.poll_timeout()).min()
+        [self.pacing.next(), self.ledger.poll_timeout()].into_iter().flatten().min()
     }
 
-    /// The first decisions, with everything known that is to be known. Pools come first, then what the statuses
-    /// say that the Services hold, and only then what else the Services ask for; the older Service comes first
-    /// each time, so of two that hold one address it keeps it.
+    /// The first decisions, with everything known that is to be known. What Services may have comes first, then what
+    /// the statuses say that they hold or held, and only then what else they ask for.
     fn start(&mut self, now: Now) {
         self.ledger = Ledger::default();
-        for name in self.pools.keys().cloned().collect::<Vec<_>>() {
-            self.stock(&name, now);
-        }
+        self.set_out(now);
+        self.populate(now);
+        self.stock_all(now);
+        self.limit_all(now);
+        self.reserve_all(now);
+        self.block(now);
+        self.lay_to_rest(now);
         self.start_services(now);
-        for (kind, name) in self.verdicts.keys().cloned().collect::<Vec<_>>() {
-            self.judge(kind, &name, now);
-        }
-    }
-
-    fn apply_verdict(&mut self, kind: Kind, name: String, seen: Option<SeenVerdict>, now: Now) {
-        let Some(mut seen) = seen else {
-            self.verdicts.remove(&(kind, name));
-            return;
-        };
-        let before = self.verdicts.remove(&(kind, name.clone()));
-        // What cannot be decoded does not say what stands in its status: as far as is known, what stood there.
-        seen.status = seen.status.or_else(|| before.and_then(|before| before.status));
-        self.verdicts.insert((kind, name.clone()), seen);
-        if self.decides() {
-            self.judge(kind, &name, now);
-        }
-    }
-
-    /// Says of an object whether it is valid, unless its status does.
-    fn judge(&mut self, kind: Kind, name: &str, now: Now) {
-        let Some(seen) = self.verdicts.get_mut(&(kind, name.to_owned())) else { return };
-        let ready = Condition::ready(seen.meaning.as_ref().copied()).at(seen.generation);
-        let recorded = seen.status.get_or_insert_default();
-        if !ready.is_in(recorded) {
-            let written = ready.written(recorded, now.wall);
-            let status = json!({ "status": { "conditions": [&written] } });
-            // An object that cannot be decoded never shows what was written to it.
-            recorded.retain(|condition| condition.type_ != written.type_);
-            recorded.push(written);
-            self.effects.push(Effect::Status(kind, name.to_owned(), status));
-        }
+        self.judge_all(now);
     }
 
     fn take_effects(&mut self, now: Now) -> Vec<Effect> {
-        self.note_touched_pools(now);
-        self.write_due_pools(now);
+        let due = self.pacing.take_due(now.instant);
+        if due.contains(&Subject::Network) {
+            self.block(now);
+        }
+        self.note_touched(now);
+        for subject in due {
+            match subject {
+                Subject::Network => {}
+                Subject::Pool(name) => self.write_pool(&name, now),
+                Subject::Quota(name) => self.write_quota(&name, now),
+                Subject::Reservation(name) => self.write_reservation(&name, now),
+            }
+        }
         std::mem::take(&mut self.effects)
     }
-}
 
-/// The earlier of two deadlines, of which one may be none.
-fn sooner(one: Option<Instant>, other: Instant) -> Instant {
-    one.map_or(other, |one| one.min(other))
+    /// Has the statuses follow of the objects whose use changed.
+    fn note_touched(&mut self, now: Now) {
+        let touched = self.ledger.take_touched();
+        for name in touched.pools {
+            for family in [Family::V4, Family::V6] {
+                self.metrics.pool(&name, family, self.ledger.usage(&name, family));
+            }
+            if self.pools.contains_key(&name) {
+                self.pacing.soon(Subject::Pool(name), now.instant);
+            }
+        }
+        for name in touched.quotas.into_iter().filter(|name| self.quotas.contains_key(name)) {
+            self.pacing.soon(Subject::Quota(name), now.instant);
+        }
+        for name in touched.reservations.into_iter().filter(|name| self.reservations.contains_key(name)) {
+            self.pacing.soon(Subject::Reservation(name), now.instant);
+        }
+    }
 }
-
-/// A pool's status follows its use within this, so that the Services' own statuses go first.
-const SETTLE: Duration = Duration::from_millis(100);
-/// A pool's status is written at most so often.
-const PACE: Duration = Duration::from_secs(1);
 
 #[cfg(test)]
 mod tests;

@@ -1,285 +1,10 @@
-use std::net::IpAddr;
+use serde_json::json;
 
-use k8s_openapi::api::core::v1::Service;
-use prometheus_client::registry::Registry;
-
+use self::cluster::{Cluster, key, merge};
 use super::*;
-use crate::seen::{self, SeenObject};
 
-/// An API server that keeps Services and pools, applies what the world writes, and tells the world of every
-/// change, as the watches do.
-struct Cluster {
-    world: World,
-    now: Now,
-    class: Option<&'static str>,
-    services: BTreeMap<ServiceKey, Value>,
-    pools: BTreeMap<String, Value>,
-    verdicts: BTreeMap<(Kind, String), Value>,
-    uids: u32,
-    /// Names of the objects written since last asked.
-    writes: Vec<String>,
-    notices: Vec<Notice>,
-    down: bool,
-    held_back: BTreeMap<String, Effect>,
-}
-
-#[expect(clippy::disallowed_methods, reason = "a test has to get a time from somewhere")]
-fn epoch() -> Now {
-    Now { instant: Instant::now(), wall: Timestamp::from_second(1_000_000).unwrap() }
-}
-
-fn key(name: &str) -> ServiceKey {
-    ServiceKey::new("default", name)
-}
-
-fn merge(into: &mut Value, patch: &Value) {
-    let (Some(into), Some(patch)) = (into.as_object_mut(), patch.as_object()) else { return };
-    for (name, value) in patch {
-        match value {
-            Value::Null => drop(into.remove(name)),
-            Value::Object(_) => merge(into.entry(name).or_insert_with(|| json!({})), value),
-            // The lists that are merged by a key.
-            Value::Array(items) if name == "conditions" => {
-                let list = into.entry(name).or_insert_with(|| json!([])).as_array_mut().unwrap();
-                for item in items {
-                    list.retain(|one| one["type"] != item["type"]);
-                    list.extend((item["$patch"] != "delete").then(|| item.clone()));
-                }
-            }
-            Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_) => {
-                into.insert(name.clone(), value.clone());
-            }
-        }
-    }
-}
-
-impl Cluster {
-    /// With these pools, and everything listed.
-    fn with(pools: &[(&str, &[&str])]) -> Self {
-        let mut cluster = Self::unlisted();
-        for (name, addresses) in pools {
-            cluster.pool(name, json!({ "addresses": addresses }));
-        }
-        cluster.list();
-        cluster.writes.clear();
-        cluster
-    }
-
-    fn unlisted() -> Self {
-        Self {
-            world: World::new(Metrics::register(&mut Registry::default())),
-            now: epoch(),
-            class: None,
-            services: BTreeMap::new(),
-            pools: BTreeMap::new(),
-            verdicts: BTreeMap::new(),
-            uids: 0,
-            writes: Vec::new(),
-            notices: Vec::new(),
-            down: false,
-            held_back: BTreeMap::new(),
-        }
-    }
-
-    fn list(&mut self) {
-        for kind in Kind::ALL {
-            self.feed(Update::Synced(kind));
-        }
-        self.lead();
-    }
-
-    /// Has the lease, and knows which Services there are.
-    fn lead(&mut self) {
-        let version =
-            |service: &Value| service["metadata"]["resourceVersion"].as_str().unwrap_or("0").parse().unwrap();
-        let listed = self.services.iter().map(|(key, service)| (key.clone(), version(service)));
-        self.feed(Update::Leads(listed.collect()));
-    }
-
-    /// Another process on the same objects.
-    fn restart(&mut self) {
-        self.world = World::new(Metrics::register(&mut Registry::default()));
-        self.tell_everything();
-        self.list();
-    }
-
-    fn tell_everything(&mut self) {
-        for key in self.services.keys().cloned().collect::<Vec<_>>() {
-            self.tell(&key);
-        }
-        for name in self.pools.keys().cloned().collect::<Vec<_>>() {
-            self.tell_pool(&name);
-        }
-    }
-
-    fn feed(&mut self, update: Update) {
-        let effects = self.world.apply(update, self.now);
-        self.take(effects);
-    }
-
-    fn wait(&mut self, time: Duration) {
-        let end = self.now.instant + time;
-        while let Some(at) = self.world.poll_timeout().filter(|at| *at <= end) {
-            self.now.instant = self.now.instant.max(at);
-            let effects = self.world.handle_timeout(self.now);
-            self.take(effects);
-        }
-        self.now.instant = end;
-        self.now.wall += time;
-    }
-
-    fn take(&mut self, effects: Vec<Effect>) {
-        for effect in effects {
-            let object = match &effect {
-                Effect::Service(key, _) | Effect::Forget(key) => key.to_string(),
-                Effect::Status(kind, name, _) => format!("{kind} {name}"),
-                Effect::Event(notice) => {
-                    self.notices.push(notice.clone());
-                    continue;
-                }
-                Effect::ForgetAll => {
-                    self.held_back.clear();
-                    continue;
-                }
-            };
-            self.held_back.insert(object, effect);
-        }
-        self.write();
-    }
-
-    /// What the writer does: the newest of each object, when the API server is there.
-    fn write(&mut self) {
-        while let Some((object, effect)) = (!self.down).then(|| self.held_back.pop_first()).flatten() {
-            match effect {
-                Effect::Service(key, patch) => {
-                    self.writes.push(object);
-                    let Some(service) = self.services.get_mut(&key) else { continue };
-                    if service["metadata"]["uid"] != patch["metadata"]["uid"] {
-                        continue;
-                    }
-                    let before = service.clone();
-                    merge(service, &patch);
-                    if *service != before {
-                        self.tell(&key);
-                    }
-                }
-                Effect::Status(Kind::Pool, name, status) => {
-                    self.writes.push(object);
-                    if let Some(pool) = self.pools.get_mut(&name) {
-                        merge(pool, &status);
-                        self.tell_pool(&name);
-                    }
-                }
-                Effect::Status(kind, name, status) => {
-                    self.writes.push(object);
-                    merge(self.verdicts.entry((kind, name)).or_insert_with(|| json!({})), &status);
-                }
-                Effect::Forget(_) | Effect::ForgetAll | Effect::Event(_) => {}
-            }
-        }
-    }
-
-    fn tell(&mut self, key: &ServiceKey) {
-        if self.down {
-            return;
-        }
-        let service: Option<Service> =
-            self.services.get(key).map(|service| serde_json::from_value(service.clone()).unwrap());
-        let seen = service.map(|service| SeenService::project(&service, self.class));
-        self.feed(Update::Service(key.clone(), seen));
-    }
-
-    fn tell_pool(&mut self, name: &str) {
-        let seen = self.pools.get(name).map(|pool| match serde_json::from_value(pool.clone()) {
-            Ok(pool) => seen::pool(&pool),
-            Err(error) => SeenObject::garbage(error.to_string()),
-        });
-        self.feed(Update::Pool(PoolName::new(name), seen));
-    }
-
-    fn pool(&mut self, name: &str, spec: Value) {
-        let status = self.pools.get(name).map(|pool| pool["status"].clone()).unwrap_or(json!({}));
-        let kind = json!({ "apiVersion": "ferritelb.io/v1beta1", "kind": "IPAddressPool" });
-        let mut pool =
-            json!({ "metadata": { "name": name, "generation": 1 }, "spec": spec, "status": status });
-        merge(&mut pool, &kind);
-        self.pools.insert(name.into(), pool);
-        self.tell_pool(name);
-    }
-
-    fn remove_pool(&mut self, name: &str) {
-        self.pools.remove(name);
-        self.tell_pool(name);
-    }
-
-    /// `kubectl expose --type=LoadBalancer`, with this in the object besides.
-    fn expose(&mut self, name: &str, more: Value) {
-        self.uids += 1;
-        let mut service = json!({
-            "metadata": {
-                "namespace": "default",
-                "name": name,
-                "uid": format!("uid-{}", self.uids),
-                "creationTimestamp": format!("2026-01-01T00:00:{:02}Z", self.uids),
-            },
-            "spec": {
-                "type": "LoadBalancer",
-                "clusterIP": "10.96.0.9",
-                "ipFamilies": ["IPv4"],
-                "ipFamilyPolicy": "SingleStack",
-            },
-            "status": { "loadBalancer": {} },
-        });
-        merge(&mut service, &more);
-        self.services.insert(key(name), service);
-        self.tell(&key(name));
-    }
-
-    fn edit(&mut self, name: &str, patch: Value) {
-        merge(self.services.get_mut(&key(name)).unwrap(), &patch);
-        self.tell(&key(name));
-    }
-
-    fn annotate(&mut self, name: &str, annotation: &str, value: Value) {
-        self.edit(name, json!({ "metadata": { "annotations": { annotation: value } } }));
-    }
-
-    fn delete(&mut self, name: &str) {
-        self.services.remove(&key(name));
-        self.tell(&key(name));
-    }
-
-    /// What `kubectl get` shows: addresses, and where they did not come or not all, why.
-    fn shows(&self, name: &str) -> String {
-        let service = &self.services[&key(name)];
-        let ingress = service["status"]["loadBalancer"]["ingress"].as_array().cloned().unwrap_or_default();
-        let mut words: Vec<String> = ingress.iter().map(|one| one["ip"].as_str().unwrap().into()).collect();
-        let condition = self.condition(name);
-        if condition["status"] == "False" {
-            words.push(condition["reason"].as_str().unwrap().into());
-        }
-        words.join(" ")
-    }
-
-    fn condition(&self, name: &str) -> Value {
-        let conditions = self.services[&key(name)]["status"]["conditions"].as_array().cloned();
-        let ours = |one: &Value| one["type"] == "ferritelb.io/Allocated";
-        conditions.unwrap_or_default().into_iter().find(ours).unwrap_or_default()
-    }
-
-    fn allocated_from(&self, name: &str) -> Value {
-        self.services[&key(name)]["metadata"]["annotations"]["ferritelb.io/ip-allocated-from-pool"].clone()
-    }
-
-    fn written(&mut self) -> Vec<String> {
-        std::mem::take(&mut self.writes)
-    }
-
-    fn events(&mut self) -> Vec<(String, &'static str)> {
-        let notices = std::mem::take(&mut self.notices);
-        notices.into_iter().map(|notice| (notice.service.name, notice.reason)).collect()
-    }
-}
+mod cluster;
+mod histories;
 
 #[test]
 fn an_exposed_service_gets_one_write_that_says_everything() {
@@ -536,7 +261,7 @@ fn a_pool_that_goes_or_breaks_takes_nothing_away_and_the_last_good_state_goes_on
     cluster.written();
     cluster.pool("a", json!({ "addresses": ["10.0.0.9-10.0.0.1"] }));
     assert_eq!(cluster.written(), ["IPAddressPool a"]);
-    let ready = cluster.pools["a"]["status"]["conditions"][0].clone();
+    let ready = cluster.status(Kind::Pool, "a")["conditions"][0].clone();
     assert_eq!((&ready["status"], &ready["reason"]), (&json!("False"), &json!("Invalid")));
     assert!(ready["message"].as_str().unwrap().starts_with("spec.addresses[0]: "), "{ready}");
     cluster.expose("y", json!({}));
@@ -554,7 +279,7 @@ fn a_pool_that_was_never_good_gives_nothing_and_harms_no_other() {
     cluster.expose("x", json!({}));
     cluster.list();
     assert_eq!(cluster.shows("x"), "10.0.0.0");
-    let ready = |name: &str| cluster.pools[name]["status"]["conditions"][0]["status"].clone();
+    let ready = |name: &str| cluster.status(Kind::Pool, name)["conditions"][0]["status"].clone();
     assert_eq!(["bad", "worse", "good"].map(ready), ["False", "False", "True"]);
     cluster.written();
     cluster.tell_everything();
@@ -571,7 +296,7 @@ fn a_pools_status_counts_by_family_and_is_written_at_most_once_a_second() {
     cluster.wait(Duration::from_secs(2));
     let writes = cluster.written().iter().filter(|object| *object == "IPAddressPool a").count();
     assert!((1..=3).contains(&writes), "{writes}");
-    let status = cluster.pools["a"]["status"].clone();
+    let status = cluster.status(Kind::Pool, "a").clone();
     assert_eq!((&status["assignedIPv4"], &status["availableIPv4"]), (&json!(50), &json!(206)));
     assert_eq!((&status["assignedIPv6"], &status["availableIPv6"]), (&json!(0), &json!(i64::MAX)));
 }
@@ -625,14 +350,6 @@ fn a_service_made_again_under_its_name_is_another_one() {
 #[test]
 fn verdicts_are_written_once_and_name_the_field() {
     let mut cluster = Cluster::with(&[]);
-    let peer = |spec: Value| {
-        let object = json!({
-            "apiVersion": "ferritelb.io/v1beta1", "kind": "BGPPeer", "metadata": { "name": "tor", "generation": 4 }, "spec": spec,
-        });
-        let seen = serde_json::from_value(object).map(|peer| seen::bgp_peer(&peer));
-        seen.unwrap_or_else(|error| SeenObject::garbage(error.to_string()))
-    };
-    let update = |seen| Update::Verdict(Kind::BgpPeer, "tor".into(), Some(seen));
     let good = json!({ "myASN": 64512, "peerASN": 64513, "peerAddress": "192.0.2.1" });
     let bad = json!({ "myASN": 64512, "peerASN": 64513, "peerAddress": "192.0.2" });
     let table = [
@@ -641,8 +358,8 @@ fn verdicts_are_written_once_and_name_the_field() {
         (json!({ "myASN": 64512, "peerAddress": "192.0.2.1" }), "False", "Invalid", "peerASN"),
     ];
     for (spec, status, reason, message) in table {
-        cluster.feed(update(peer(spec.clone())));
-        let ready = cluster.verdicts[&(Kind::BgpPeer, "tor".to_owned())]["status"]["conditions"][0].clone();
+        cluster.apply(Kind::BgpPeer, "tor", json!({ "spec": spec }));
+        let ready = cluster.status(Kind::BgpPeer, "tor")["conditions"][0].clone();
         assert_eq!(
             (ready["status"].as_str(), ready["reason"].as_str()),
             (Some(status), Some(reason)),
@@ -651,105 +368,8 @@ fn verdicts_are_written_once_and_name_the_field() {
         assert!(ready["message"].as_str().unwrap().contains(message), "{ready}");
         assert_eq!(cluster.written(), ["BGPPeer tor"]);
     }
-    cluster.feed(update(peer(json!({ "myASN": 64512, "peerAddress": "192.0.2.1" }))));
+    cluster.tell_everything();
     assert_eq!(cluster.written(), Vec::<String>::new(), "garbage is told once");
-}
-
-mod histories {
-    use proptest::prelude::*;
-    use proptest::sample::select;
-
-    use super::*;
-
-    const NAMES: [&str; 5] = ["v", "w", "x", "y", "z"];
-
-    #[derive(Debug, Clone)]
-    enum Step {
-        Expose(&'static str, &'static str),
-        Ask(&'static str, Option<&'static str>),
-        Type(&'static str, &'static str),
-        Delete(&'static str),
-        Pool(&'static str, Option<&'static str>),
-        Vandalize(&'static str, &'static str),
-        Repeat,
-        Restart,
-        Wait(u64),
-    }
-
-    fn some_step() -> impl Strategy<Value = Step> {
-        let name = || select(&NAMES[..]);
-        let address = || select(&["10.0.0.0", "10.0.0.2", "10.0.0.9", "10.9.9.9", "1.2.3"][..]);
-        let range = select(&["10.0.0.0/31", "10.0.0.2/31", "10.0.0.0/30", "10.0.0.9-10.0.0.1"][..]);
-        prop_oneof![
-            4 => (name(), select(&["LoadBalancer", "ClusterIP"][..])).prop_map(|(n, kind)| Step::Expose(n, kind)),
-            2 => (name(), prop::option::of(address())).prop_map(|(n, a)| Step::Ask(n, a)),
-            2 => (name(), select(&["LoadBalancer", "ClusterIP"][..])).prop_map(|(n, kind)| Step::Type(n, kind)),
-            2 => name().prop_map(Step::Delete),
-            2 => (select(&["a", "b"][..]), prop::option::weighted(0.8, range)).prop_map(|(n, r)| Step::Pool(n, r)),
-            1 => (name(), address()).prop_map(|(n, a)| Step::Vandalize(n, a)),
-            1 => Just(Step::Repeat),
-            1 => Just(Step::Restart),
-            1 => (0u64..900).prop_map(Step::Wait),
-        ]
-    }
-
-    fn take(cluster: &mut Cluster, step: &Step) {
-        match step {
-            Step::Expose(name, kind) => cluster.expose(name, json!({ "spec": { "type": kind } })),
-            Step::Delete(name) => cluster.delete(name),
-            Step::Pool(name, Some(range)) => cluster.pool(name, json!({ "addresses": [range] })),
-            Step::Pool(name, None) => cluster.remove_pool(name),
-            Step::Repeat => cluster.tell_everything(),
-            Step::Restart => cluster.restart(),
-            Step::Wait(seconds) => cluster.wait(Duration::from_secs(*seconds)),
-            Step::Ask(name, _) | Step::Type(name, _) | Step::Vandalize(name, _)
-                if !cluster.services.contains_key(&key(name)) => {}
-            Step::Ask(name, address) => cluster.edit(name, json!({ "spec": { "loadBalancerIP": address } })),
-            Step::Type(name, kind) => cluster.edit(name, json!({ "spec": { "type": kind } })),
-            Step::Vandalize(name, address)
-                if cluster.services[&key(name)]["spec"]["type"] == "LoadBalancer" =>
-            {
-                let ingress = json!([{ "ip": address }, { "hostname": "example.org" }]);
-                cluster.edit(name, json!({ "status": { "loadBalancer": { "ingress": ingress } } }));
-            }
-            Step::Vandalize(..) => {}
-        }
-    }
-
-    /// Every status says what the ledger has, and no address stands in two of them.
-    fn check(cluster: &Cluster) {
-        let mut union = BTreeMap::new();
-        for (key, service) in &cluster.services {
-            let ingress =
-                service["status"]["loadBalancer"]["ingress"].as_array().cloned().unwrap_or_default();
-            for entry in ingress {
-                let address: IpAddr = entry["ip"].as_str().expect("an address").parse().unwrap();
-                assert_eq!(union.insert(address, key), None, "{address} stands in two statuses");
-                assert_eq!(cluster.world.ledger.holders(address).collect::<Vec<_>>(), [key]);
-            }
-            let grant = cluster.world.ledger.decision(key).and_then(|decision| decision.grant.as_ref());
-            let shown = union.values().filter(|holder| **holder == key).count();
-            assert_eq!(shown, grant.map_or(0, |grant| grant.addresses.len()), "{key}");
-        }
-    }
-
-    proptest! {
-        #![proptest_config(ProptestConfig { cases: 1000, ..ProptestConfig::default() })]
-
-        #[test]
-        fn the_ledger_is_the_union_of_the_statuses(steps in prop::collection::vec(some_step(), 1..40)) {
-            let mut cluster = Cluster::with(&[("a", &["10.0.0.0/31"])]);
-            for step in &steps {
-                take(&mut cluster, step);
-                check(&cluster);
-            }
-            cluster.wait(Duration::from_secs(5));
-            cluster.written();
-            cluster.tell_everything();
-            cluster.wait(Duration::from_secs(5));
-            prop_assert_eq!(cluster.written(), Vec::<String>::new(), "at rest, telling again writes nothing");
-        }
-    }
 }
 
 #[test]

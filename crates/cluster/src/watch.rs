@@ -223,9 +223,9 @@ fn root_cause(error: &dyn Error) -> &dyn Error {
 
 #[cfg(test)]
 mod tests {
+    use axum::Router;
     use axum::http::StatusCode;
     use axum::routing::get;
-    use axum::Router;
     use futures::FutureExt;
     use k8s_openapi::api::networking::v1::ServiceCIDR;
     use serde_json::{Value, json};

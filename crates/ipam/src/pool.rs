@@ -177,7 +177,8 @@ impl Count {
         i64::try_from(len).map_or(Self::Saturated, Self::Exactly)
     }
 
-    pub(crate) fn plus(self, other: Self) -> Self {
+    /// Both together.
+    pub fn plus(self, other: Self) -> Self {
         let sum = match (self, other) {
             (Self::Exactly(one), Self::Exactly(other)) => one.checked_add(other),
             (Self::Saturated, _) | (_, Self::Saturated) => None,

@@ -80,7 +80,7 @@ pub struct IpAddressPoolStatus {
     #[serde(default)]
     #[schemars(schema_with = "schema::bounded::<Quarantined, MOST_QUARANTINED>")]
     pub quarantine: Vec<Quarantined>,
-    /// The spec that goes on while the pool is paused.
+    /// The spec that is in use, and goes on while the one above is paused or cannot be used.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::not_null::<IpAddressPoolSpec>")]
     pub in_effect: Option<IpAddressPoolSpec>,
@@ -116,10 +116,10 @@ pub struct Quarantined {
 }
 
 impl IpAddressPoolStatus {
-    /// The status of a pool with these counts; a family that the pool does not have is `None`, or has a total of 0.
-    /// Holders, quarantine and the spec in effect are left empty.
+    /// The status of a pool with these counts; a family that the pool does not have, and has given nothing of, is
+    /// `None` or has only zeros. Holders, quarantine and the spec in effect are left empty.
     pub fn new(v4: Option<Usage>, v6: Option<Usage>, conditions: Vec<Condition>) -> Self {
-        let [v4, v6] = [v4, v6].map(|usage| usage.filter(|usage| usage.total > Count::Exactly(0)));
+        let [v4, v6] = [v4, v6].map(|usage| usage.filter(is_there));
         let of_each = |of: fn(Usage) -> Count| [v4.map(of), v6.map(of)];
         let numbers =
             |of: fn(Usage) -> Count| of_each(of).map(|count| count.map_or(0, |count| count.as_i64()));
@@ -146,6 +146,10 @@ impl IpAddressPoolStatus {
             ..Self::default()
         }
     }
+}
+
+fn is_there(usage: &Usage) -> bool {
+    [usage.total, usage.assigned].iter().any(|count| *count > Count::Exactly(0))
 }
 
 fn by_family([v4, v6]: [Option<Count>; 2]) -> String {

@@ -1,3 +1,4 @@
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::time::Instant;
 
@@ -5,7 +6,7 @@ use names::{PoolName, ReservationName, ServiceKey};
 
 use super::Ledger;
 use crate::layout::Ranges;
-use crate::{Blocked, Count, Decision, Family, Phase, Pool, Refusal, ReservationState, Span};
+use crate::{Blocked, Count, Counted, Decision, Family, Phase, Pool, Refusal, ReservationState, Span};
 
 /// The most spans that are told.
 const SPANS: usize = 64;
@@ -25,6 +26,8 @@ pub struct Standing {
     pub blocked: Vec<(IpAddr, Blocked)>,
     /// How many Services hold something that it would no longer give them.
     pub outside: usize,
+    /// How many addresses are held from it that it does not have.
+    pub strays: Counted,
     /// How many Services are being moved out of it.
     pub moving: usize,
     /// How many are to be moved when others have been.
@@ -71,12 +74,23 @@ impl Ledger {
             overlaps: lost.take(SPANS).collect(),
             blocked: blocked.take(BLOCKED).map(|(address, by)| (*address, by.clone())).collect(),
             outside: self.under.away_count(pool),
+            strays: self.strays(pool),
             moving: self.movement.running_from(pool),
             queued: away().filter(|key| self.is_queued(key)).count(),
             stuck: stuck.count() + usize::from(stuck_why.is_some()),
             stuck_why,
             holders: self.under.top(pool, HOLDERS),
         })
+    }
+
+    fn strays(&self, pool: &PoolName) -> Counted {
+        let grants = self.under.away(pool).filter_map(|key| self.decision(key)?.grant.as_ref());
+        let addresses = grants.flat_map(|grant| grant.addresses.iter().copied());
+        let strays: BTreeSet<_> =
+            addresses.filter(|address| self.register.pool_of(*address) != Some(pool)).collect();
+        let of = |family| strays.iter().filter(|address| Family::of(**address) == family).count();
+        let of = |family| u32::try_from(of(family)).unwrap_or(u32::MAX);
+        Counted { ipv4: of(Family::V4), ipv6: of(Family::V6) }
     }
 
     fn stuck(&self, key: &ServiceKey) -> Option<&Refusal> {
