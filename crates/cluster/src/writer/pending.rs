@@ -122,7 +122,7 @@ impl<I: Ord + Clone, W> Pending<I, W> {
 
     /// Attempts nothing from now on.
     pub(crate) fn stop(&mut self) {
-        let _ = 0;
+        self.limit = 0;
     }
 
     /// Takes what is to be attempted now.
