@@ -84,6 +84,8 @@ pub(crate) enum Effect {
 pub(crate) struct Notice {
     pub(crate) service: ServiceKey,
     pub(crate) uid: String,
+    /// The pool that it is about, with its uid: where too much is said at once, it is said of the pool.
+    pub(crate) pool: Option<(PoolName, String)>,
     pub(crate) severity: Severity,
     pub(crate) reason: &'static str,
     pub(crate) note: String,

@@ -10,8 +10,9 @@ use api::{Condition, LoadBalancer};
 use cluster::Severity;
 use ipam::{Adopted, Decision, Refusal};
 use k8s_openapi::jiff::Timestamp;
-use names::ServiceKey;
+use names::{PoolName, ServiceKey};
 
+use super::pools::Pools;
 use super::{Effect, Notice, Now, World};
 use crate::seen::{SeenService, Standing};
 
@@ -108,7 +109,8 @@ impl World {
         };
         for refusal in self.ledger.adopt(key, adopted) {
             self.metrics.refused(refusal.reason());
-            self.effects.push(notice(key, known, Severity::Warning, refusal.reason(), refusal.to_string()));
+            let notice = notice(key, known, Severity::Warning, refusal.reason(), refusal.to_string());
+            self.effects.push(Effect::Event(notice));
         }
     }
 
@@ -170,7 +172,8 @@ impl World {
         known.writing.get_or_insert(now.instant);
         self.effects.push(Effect::Service(key.clone(), patch));
         if occasion == Occasion::Decided {
-            self.effects.push(told(key, known, decision));
+            let pool = decision.grant.as_ref().and_then(|grant| with_uid(&self.pools, &grant.pool));
+            self.effects.push(Effect::Event(Notice { pool, ..told(key, known, decision) }));
             match &decision.refusal {
                 Some(refusal) => self.metrics.refused(refusal.reason()),
                 None => self.metrics.allocated(),
@@ -206,7 +209,11 @@ fn adopted(moving: &Moving, now: Now) -> ipam::Moving {
     ipam::Moving { from, pool, until: now.instant_of(until) }
 }
 
-fn told(key: &ServiceKey, known: &KnownService, decision: &Decision) -> Effect {
+fn with_uid(pools: &Pools, name: &PoolName) -> Option<(PoolName, String)> {
+    Some((name.clone(), pools.get(name)?.known.seen.uid.clone()?))
+}
+
+fn told(key: &ServiceKey, known: &KnownService, decision: &Decision) -> Notice {
     match &decision.refusal {
         None if decision.moving.is_some() => {
             notice(key, known, Severity::Normal, "Moving", granted(decision))
@@ -222,8 +229,8 @@ fn notice(
     severity: Severity,
     reason: &'static str,
     note: String,
-) -> Effect {
-    Effect::Event(Notice { service: key.clone(), uid: known.uid.clone(), severity, reason, note })
+) -> Notice {
+    Notice { service: key.clone(), uid: known.uid.clone(), pool: None, severity, reason, note }
 }
 
 fn granted(decision: &Decision) -> String {
