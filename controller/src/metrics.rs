@@ -171,16 +171,15 @@ impl Metrics {
 
     /// How much of a quota is used; the series go with the quota, or its limit.
     pub(crate) fn quota(&self, name: &QuotaName, quota: Option<&Quota>, uses: &[QuotaUse]) {
-        let families: [(_, fn(&Quota) -> Option<u32>, fn(&QuotaUse) -> u32); 2] = [
-            (ipam::Family::V4, |quota| quota.ipv4, |used| used.ipv4),
-            (ipam::Family::V6, |quota| quota.ipv6, |used| used.ipv6),
+        let most = |of: fn(&QuotaUse) -> u32| uses.iter().map(of).max().unwrap_or_default();
+        let families = [
+            (ipam::Family::V4, quota.and_then(|quota| quota.ipv4), most(|used| used.ipv4)),
+            (ipam::Family::V6, quota.and_then(|quota| quota.ipv6), most(|used| used.ipv6)),
         ];
         for (family, limit, used) in families {
             let labels = ByQuota { quota: name.to_string(), family: label(family) };
-            let limit = quota.and_then(limit);
-            let used = limit.map(|_| uses.iter().map(used).max().unwrap_or_default());
             set(&self.quota_limit, &labels, limit.map(i64::from));
-            set(&self.quota_used, &labels, used.map(i64::from));
+            set(&self.quota_used, &labels, limit.map(|_| i64::from(used)));
         }
     }
 }

@@ -78,13 +78,13 @@ impl Watches {
     fn resources(&self) -> [BoxStream<'static, Update>; 7] {
         [
             self.all(Kind::Pool, Scope::default(), seen::pool, |name, now| {
-                Some(Update::Pool(PoolName::new(name), now.told()))
+                Some(Update::Pool(PoolName::new(name), now.told().map(Box::new)))
             }),
             self.all(Kind::Quota, Scope::default(), seen::quota, |name, now| {
                 Some(Update::Quota(QuotaName::new(name), now.told()))
             }),
             self.all(Kind::Reservation, Scope::default(), seen::reservation, |name, now| {
-                Some(Update::Reservation(ReservationName::new(name), now.told()))
+                Some(Update::Reservation(ReservationName::new(name), now.told().map(Box::new)))
             }),
             self.all(Kind::Config, Scope::default(), seen::config, |name, now| {
                 Some(Update::Config(name, now.told()))

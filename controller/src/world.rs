@@ -51,9 +51,9 @@ pub(crate) enum Update {
     ServiceCidr(String, Option<BTreeSet<IpNetwork>>),
     /// What a node's speaker knows not to be free.
     Speaker(NodeName, Option<BTreeMap<IpAddr, Blocked>>),
-    Pool(PoolName, Option<SeenPool>),
+    Pool(PoolName, Option<Box<SeenPool>>),
     Quota(QuotaName, Option<SeenQuota>),
-    Reservation(ReservationName, Option<SeenReservation>),
+    Reservation(ReservationName, Option<Box<SeenReservation>>),
     Config(String, Option<SeenConfig>),
     /// A kind of which the controller only says whether it is valid.
     Verdict(Kind, String, Option<SeenVerdict>),
@@ -183,9 +183,9 @@ impl World {
             Update::Node(name, seen) => self.apply_node(name, seen, now),
             Update::ServiceCidr(name, seen) => self.apply_service_cidr(name, seen, now),
             Update::Speaker(name, seen) => self.apply_speaker(name, seen, now),
-            Update::Pool(name, seen) => self.apply_pool(name, seen, now),
+            Update::Pool(name, seen) => self.apply_pool(name, seen.map(|seen| *seen), now),
             Update::Quota(name, seen) => self.apply_quota(name, seen, now),
-            Update::Reservation(name, seen) => self.apply_reservation(name, seen, now),
+            Update::Reservation(name, seen) => self.apply_reservation(name, seen.map(|seen| *seen), now),
             Update::Config(name, seen) => self.apply_config(name, seen, now),
             Update::Verdict(kind, name, seen) => self.apply_verdict(kind, name, seen, now),
             Update::Synced(kind) => drop(self.unsynced.remove(&kind)),
@@ -270,17 +270,19 @@ impl World {
     }
 
     /// The first decisions, with everything known that is to be known. What Services may have comes first, then what
-    /// the statuses say that they hold or held, and only then what else they ask for.
+    /// the statuses say that they hold or held, so that what reservations choose is free; and only then what else the
+    /// Services ask for.
     fn start(&mut self, now: Now) {
         self.ledger = Ledger::default();
         self.set_out(now);
         self.populate(now);
         self.stock_all(now);
         self.limit_all(now);
-        self.reserve_all(now);
         self.block(now);
         self.lay_to_rest(now);
-        self.start_services(now);
+        self.adopt_services(now);
+        self.reserve_all(now);
+        self.decide_services(now);
         self.judge_all(now);
     }
 

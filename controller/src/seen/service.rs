@@ -18,7 +18,7 @@ pub(crate) struct SeenService {
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Standing {
     /// A LoadBalancer of our class.
-    Ours(LoadBalancer),
+    Ours(Box<LoadBalancer>),
     /// No LoadBalancer, but it still carries what a controller of ours wrote when it was one.
     Marked,
     /// None of our business, among these every LoadBalancer of another class.
@@ -33,7 +33,7 @@ impl SeenService {
             version: cluster::version(service.metadata.resource_version.as_deref()),
             created: service.creation_timestamp().map_or(Timestamp::UNIX_EPOCH, |time| time.0),
             standing: match LoadBalancer::parse(service, class) {
-                Some(ours) => Standing::Ours(unless_headless(ours, service)),
+                Some(ours) => Standing::Ours(Box::new(unless_headless(ours, service))),
                 None if is_load_balancer(service) => Standing::Other,
                 None if is_marked(service) => Standing::Marked,
                 None => Standing::Other,

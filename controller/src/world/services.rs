@@ -44,7 +44,7 @@ impl World {
             Some(SeenService { uid, created, standing: Standing::Ours(seen), .. }) => {
                 self.leave_if_another(&key, &uid, now);
                 self.marked.remove(&key);
-                self.see(key, uid, created, seen, now);
+                self.see(key, uid, created, *seen, now);
             }
             Some(SeenService { uid, standing: Standing::Marked, .. }) => {
                 self.leave(&key, now);
@@ -63,11 +63,16 @@ impl World {
         }
     }
 
-    pub(super) fn start_services(&mut self, now: Now) {
+    /// Takes over what the statuses say that the Services hold.
+    pub(super) fn adopt_services(&mut self, now: Now) {
         // Of two that hold one address the one that has had what it asks for the longest keeps it.
         for key in self.sorted(|known| known.seen.allocated_since.unwrap_or(Timestamp::MAX)) {
             self.adopt(&key, now);
         }
+    }
+
+    /// Decides what else the Services ask for.
+    pub(super) fn decide_services(&mut self, now: Now) {
         for key in self.sorted(|known| known.created) {
             self.decide(&key, now);
         }

@@ -5,6 +5,8 @@ use super::*;
 
 mod cluster;
 mod histories;
+mod pools;
+mod tenancy;
 
 #[test]
 fn an_exposed_service_gets_one_write_that_says_everything() {

@@ -34,6 +34,16 @@ pub(super) fn key(name: &str) -> ServiceKey {
     ServiceKey::new(namespace, name)
 }
 
+fn api_version(kind: Kind) -> &'static str {
+    if [Kind::Service, Kind::Namespace, Kind::Node].contains(&kind) {
+        "v1"
+    } else if kind == Kind::ServiceCidr {
+        "networking.k8s.io/v1"
+    } else {
+        "ferritelb.io/v1beta1"
+    }
+}
+
 /// What the watch of a kind tells of an object; nothing: that it is gone.
 fn update(kind: Kind, name: &str, object: Option<Value>) -> Update {
     fn told<K: DeserializeOwned, V, S>(
@@ -53,9 +63,11 @@ fn update(kind: Kind, name: &str, object: Option<Value>) -> Update {
         Kind::Node => Update::Node(NodeName::new(name), known(object, seen::node)),
         Kind::ServiceCidr => Update::ServiceCidr(string, known(object, seen::service_cidr)),
         Kind::SpeakerStatus => Update::Speaker(NodeName::new(name), known(object, seen::speaker)),
-        Kind::Pool => Update::Pool(PoolName::new(name), told(object, seen::pool)),
+        Kind::Pool => Update::Pool(PoolName::new(name), told(object, seen::pool).map(Box::new)),
         Kind::Quota => Update::Quota(QuotaName::new(name), told(object, seen::quota)),
-        Kind::Reservation => Update::Reservation(ReservationName::new(name), told(object, seen::reservation)),
+        Kind::Reservation => {
+            Update::Reservation(ReservationName::new(name), told(object, seen::reservation).map(Box::new))
+        }
         Kind::Config => Update::Config(string, told(object, seen::config)),
         Kind::L2Advertisement => Update::Verdict(kind, string, told(object, seen::l2_advertisement)),
         Kind::BgpAdvertisement => Update::Verdict(kind, string, told(object, seen::bgp_advertisement)),
@@ -238,7 +250,7 @@ impl Cluster {
         let (uid, created) = self.born();
         let made = || {
             json!({
-                "apiVersion": "ferritelb.io/v1beta1",
+                "apiVersion": api_version(kind),
                 "kind": kind.to_string(),
                 "metadata": { "name": name, "uid": uid, "creationTimestamp": created, "generation": 0 },
             })
