@@ -282,6 +282,7 @@ impl World {
         self.lay_to_rest(now);
         self.adopt_services(now);
         self.reserve_all(now);
+        self.ledger.start(now.instant);
         self.decide_services(now);
         self.judge_all(now);
     }

@@ -1,9 +1,10 @@
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
-use names::{PoolName, ReservationName};
+use names::PoolName;
 
 use crate::layout::Shelf;
+use crate::quotas::Scope;
 use crate::view::{Named, View};
 use crate::waiters::Wanted;
 use crate::{Families, Family, Grant, Refusal, Request};
@@ -38,30 +39,32 @@ pub(crate) fn choose(view: &View<'_>, held: Option<&Grant>) -> Result<Grant, Ref
     if !view.request.addresses.is_empty() {
         return these(view, held);
     }
-    let kept = held.filter(|held| view.request.allows(&held.pool)).and_then(|held| keep(view, held));
-    match kept {
-        Some(grant) => Ok(grant),
-        None => anything(view, view.request.families),
-    }
+    let Some(held) = held.filter(|held| view.request.allows(&held.pool)) else {
+        return anything(view, &BTreeSet::new());
+    };
+    let conflict = |address: &IpAddr| view.remain(*address).err();
+    let conflicts: Vec<_> = held.addresses.iter().copied().filter(|one| conflict(one).is_some()).collect();
+    let other = instead(view, held, &conflicts);
+    other.map_err(|why| conflicts.first().and_then(conflict).unwrap_or(why))
 }
 
 /// Other addresses in place of some that a Service is to give up: of each family that it has, and if it can be
 /// from a pool that it already has the others from.
 pub(crate) fn replace(view: &View<'_>, held: &Grant, leaving: &[IpAddr]) -> Result<Grant, Refusal> {
-    let leaves = |address: &IpAddr| leaving.contains(address);
-    if let Some(named) = view.request.addresses.iter().find(|address| leaves(address)) {
-        return Err(Refusal::AddressNamed(*named));
+    match view.request.addresses.iter().find(|address| leaving.contains(address)) {
+        Some(named) => Err(Refusal::AddressNamed(*named)),
+        None => instead(view, held, leaving),
     }
-    let families = match held.families().len() {
-        2 => Families::Both(view.request.families.first()),
-        _ => held.families().first().map_or(view.request.families, |family| Families::One(*family)),
-    };
-    let staying: Vec<_> = held.addresses.iter().copied().filter(|address| !leaves(address)).collect();
-    let rest = Grant { addresses: staying, pool: held.pool.clone() };
-    let whole = |grant: &Grant| grant.families() == held.families();
-    match keep(view, &rest).filter(whole) {
+}
+
+fn instead(view: &View<'_>, held: &Grant, leaving: &[IpAddr]) -> Result<Grant, Refusal> {
+    let staying = held.addresses.iter().copied().filter(|address| !leaving.contains(address)).collect();
+    let staying = Grant { addresses: staying, pool: held.pool.clone() };
+    let had = held.families().into_iter().filter(|family| view.request.families.welcomes(*family)).collect();
+    let whole = |grant: &Grant| grant.families().is_superset(&had);
+    match keep(view, &staying).filter(whole) {
         Some(grant) => Ok(grant),
-        None => anything(view, families),
+        None => anything(view, &had),
     }
 }
 
@@ -71,41 +74,66 @@ pub(crate) fn wants(view: &View<'_>, held: Option<&Grant>, refusal: Option<&Refu
         Some(Refusal::CannotMove { why, .. }) => Some(&**why),
         other => other,
     };
-    match refusal {
-        Some(Refusal::QuotaExceeded { quota, namespace, family, .. }) => {
-            return vec![Wanted::Quota(quota.clone(), namespace.clone(), *family)];
-        }
-        Some(Refusal::FamilyMismatch { .. } | Refusal::SameFamily(_) | Refusal::AddressNamed(_)) => {
-            return Vec::new();
-        }
-        _ if !view.request.addresses.is_empty() => {
-            let named = refusal.map(|_| view.request.addresses.iter().copied().map(Wanted::Address));
-            return named.into_iter().flatten().collect();
-        }
-        Some(_) | None => {}
-    }
     let mut wants = Vec::new();
-    if refusal.is_some() {
-        let families = view.request.families;
-        for (pool, _) in view.candidates().unwrap_or_default() {
-            wants.extend(shelves(view, pool).map(|shelf| Wanted::Shelf(shelf, families)));
+    match refusal {
+        Some(
+            Refusal::FamilyMismatch { .. }
+            | Refusal::SameFamily(_)
+            | Refusal::AddressNamed(_)
+            | Refusal::NamespaceUnknown(_),
+        ) => return wants,
+        Some(refusal) if !view.request.addresses.is_empty() => {
+            wants.extend(view.request.addresses.iter().copied().map(Wanted::Address));
+            if let Refusal::QuotaExceeded { quota, namespace, family, .. } = refusal {
+                let (quota, namespace) = (quota.clone(), namespace.clone());
+                wants.push(view.room(Scope { quota, namespace, family: *family }));
+            }
+            return wants;
         }
-        wants.extend(view.request.sharing.iter().map(|sharing| Wanted::Sharer(sharing.key.clone())));
+        Some(_) => {
+            for (pool, _) in view.candidates().unwrap_or_default() {
+                from_pool(view, pool, view.request.families, &mut wants);
+            }
+        }
+        None if !view.request.addresses.is_empty() => return wants,
+        None => {}
     }
     if let Some(held) = held.filter(|held| view.request.allows(&held.pool)) {
         for family in view.request.families.wanted().filter(|family| held.of(*family).is_none()) {
-            wants.extend(shelves(view, &held.pool).map(|shelf| Wanted::Beside(shelf, family)));
+            from_pool(view, &held.pool, Families::One(family), &mut wants);
         }
     }
+    let helps = refusal.is_some() || !wants.is_empty();
+    let sharing = view.request.sharing.iter().filter(|_| helps);
+    wants.extend(sharing.map(|sharing| Wanted::Sharer(sharing.key.clone())));
     wants
 }
 
+/// What would help one that lacks these families and would have them from this pool: an address, or room in
+/// its quotas.
+fn from_pool(view: &View<'_>, pool: &PoolName, families: Families, wants: &mut Vec<Wanted>) {
+    let stops: Vec<_> = families.wanted().map(|family| (family, view.stopped_by(pool, family))).collect();
+    let mut open = stops.iter().filter(|(_, stop)| stop.is_none()).map(|(family, _)| *family);
+    let possible = match (families, open.next(), open.next()) {
+        (Families::Prefer(_), Some(family), None) => Some(Families::One(family)),
+        (Families::One(_), Some(_), _) | (_, Some(_), Some(_)) => Some(families),
+        _ => None,
+    };
+    // Beside an address that it shares, one of the other family is enough.
+    let apart = |families: Families| match (families, &view.request.sharing) {
+        (Families::Both(first), Some(_)) => vec![Families::One(first), Families::One(first.other())],
+        _ => vec![families],
+    };
+    for families in possible.into_iter().flat_map(apart) {
+        wants.extend(shelves(view, pool).map(|shelf| Wanted::Shelf(shelf, families)));
+    }
+    wants.extend(stops.into_iter().filter_map(|(_, stop)| Some(view.room(stop?))));
+}
+
 /// The shelves of a pool that the Service may use: those reserved for it, then the open one.
-fn shelves(view: &View<'_>, pool: &PoolName) -> impl Iterator<Item = Shelf> + use<> {
-    let reserved: Vec<_> = view.reservations().into_iter().cloned().map(Some).collect();
-    let pool = pool.clone();
-    let of = move |reservation: Option<ReservationName>| Shelf { pool: pool.clone(), reservation };
-    reserved.into_iter().chain([None]).map(of)
+fn shelves<'a>(view: &'a View<'_>, pool: &'a PoolName) -> impl Iterator<Item = Shelf> + 'a {
+    let reserved = view.reservations.iter().map(|name| Some((*name).clone()));
+    reserved.chain([None]).map(|reservation| Shelf { pool: pool.clone(), reservation })
 }
 
 impl Request {
@@ -125,12 +153,13 @@ impl Request {
 /// What is held and still wanted, and from the same pool what is missing.
 fn keep(view: &View<'_>, held: &Grant) -> Option<Grant> {
     let wanted = view.request.families.wanted();
-    let kept = |family| held.of(family).filter(|address| view.join(*address).is_ok());
-    let kept: Vec<_> = wanted.clone().filter_map(kept).collect();
+    let kept: Vec<_> = wanted.filter_map(|family| held.of(family)).collect();
     kept.first()?;
-    let alone = Grant { addresses: kept.clone(), pool: held.pool.clone() };
     let content = |grant: &Grant| view.request.families.content_with(&grant.families());
-    completed(view, &alone).filter(content).or_else(|| Some(alone).filter(content))
+    let alone = Grant { addresses: kept, pool: held.pool.clone() };
+    let more = view.request.families.wanted().any(|family| alone.of(family).is_none());
+    let more = more.then(|| completed(view, &alone)).flatten();
+    more.or(Some(alone)).filter(content)
 }
 
 /// With an address of each family that is missing, if the pool and the quotas give one.
@@ -144,11 +173,12 @@ fn completed(view: &View<'_>, kept: &Grant) -> Option<Grant> {
 }
 
 /// Addresses of the pools' choice: from the first pool that has every family, else from the first that has
-/// enough.
-fn anything(view: &View<'_>, families: Families) -> Result<Grant, Refusal> {
+/// enough, which is not less than the Service had.
+fn anything(view: &View<'_>, had: &BTreeSet<Family>) -> Result<Grant, Refusal> {
     let pools = view.candidates()?;
     let mut unaffordable = None;
-    for families in families.steps() {
+    let mut least = view.request.families;
+    for families in view.request.families.steps(had) {
         for round in ROUNDS.into_iter().filter(|(merit, _)| view.can_have(*merit)) {
             let grants = pools.iter().filter_map(|pool| from(view, *pool, families, round));
             for grant in grants {
@@ -158,8 +188,9 @@ fn anything(view: &View<'_>, families: Families) -> Result<Grant, Refusal> {
                 }
             }
         }
+        least = if had.is_empty() { least } else { families };
     }
-    Err(unaffordable.unwrap_or_else(|| exhausted(view, &pools, families)))
+    Err(unaffordable.unwrap_or_else(|| exhausted(view, &pools, least)))
 }
 
 fn exhausted(view: &View<'_>, pools: &[Named<'_>], families: Families) -> Refusal {
@@ -182,7 +213,7 @@ impl View<'_> {
         match merit {
             Merit::Shared => self.request.sharing.is_some(),
             Merit::Former => self.register.former(self.key).is_some(),
-            Merit::Reserved => !self.reservations().is_empty(),
+            Merit::Reserved => !self.reservations.is_empty(),
             Merit::Fresh | Merit::Rested => true,
         }
     }
@@ -205,8 +236,8 @@ fn offer(view: &View<'_>, (name, _): Named<'_>, family: Family) -> Option<(Merit
     let shared = || Some((Merit::Shared, shared(view, name, family)?));
     let former = || Some((Merit::Former, former(view, name, family)?));
     let reserved = || {
-        let reserved = view.reservations().into_iter().cloned();
-        let mut shelves = reserved.map(|one| Shelf { pool: name.clone(), reservation: Some(one) });
+        let reserved = view.reservations.iter();
+        let mut shelves = reserved.map(|one| Shelf { pool: name.clone(), reservation: Some((*one).clone()) });
         let found =
             shelves.find_map(|shelf| view.fresh(&shelf, family).or_else(|| view.rested(&shelf, family)));
         Some((Merit::Reserved, found?))
@@ -219,17 +250,22 @@ fn offer(view: &View<'_>, (name, _): Named<'_>, family: Family) -> Option<(Merit
     shared().or_else(former).or_else(reserved).or_else(free)
 }
 
-/// An address of this pool that others hold and that the Service may hold beside them: the lowest.
+/// An address of this pool that others hold and that the Service may hold beside them: the lowest, or the lowest
+/// that its quotas allow.
 fn shared(view: &View<'_>, pool: &PoolName, family: Family) -> Option<IpAddr> {
     let sharing = view.request.sharing.as_ref()?;
-    let others = view.sharers.under(&sharing.key).filter(|other| *other != view.key);
-    let held: BTreeSet<IpAddr> = others.flat_map(|other| view.granted(other)).collect();
-    held.into_iter().find(|address| {
+    let mut joinable = view.sharers.group(&sharing.key).filter(|address| {
         let shelf = view.register.shelf(*address).filter(|shelf| shelf.pool == *pool);
         Family::of(*address) == family
             && shelf.is_some_and(|shelf| view.may_use(*address, shelf).is_ok())
+            && view.register.holders(*address).any(|other| other != view.key)
+            && !view.register.blocked().contains_key(address)
             && view.join(*address).is_ok()
-    })
+    });
+    let affords =
+        |address: &IpAddr| view.afford(&Grant { addresses: vec![*address], pool: pool.clone() }).is_ok();
+    let first = joinable.next()?;
+    if affords(&first) { Some(first) } else { joinable.find(affords).or(Some(first)) }
 }
 
 /// An address of this pool that the Service had, and that rests since.
@@ -244,12 +280,15 @@ fn former(view: &View<'_>, pool: &PoolName, family: Family) -> Option<IpAddr> {
 }
 
 impl Families {
-    /// Ways to be content, the best first. Each must be had in full.
-    fn steps(self) -> impl Iterator<Item = Self> {
+    /// Ways to be content, the best first, none worse than what the Service had. Each must be had in full.
+    fn steps(self, had: &BTreeSet<Family>) -> impl Iterator<Item = Self> {
         let steps = match self {
             Self::One(_) | Self::Both(_) => [Some(self), None, None],
             Self::Prefer(first) => {
-                [Some(Self::Both(first)), Some(Self::One(first)), Some(Self::One(first.other()))]
+                let one = |family| {
+                    (had.is_empty() || (had.len() == 1 && had.contains(&family))).then_some(Self::One(family))
+                };
+                [Some(Self::Both(first)), one(first), one(first.other())]
             }
         };
         steps.into_iter().flatten()
@@ -261,7 +300,8 @@ fn these(view: &View<'_>, held: Option<&Grant>) -> Result<Grant, Refusal> {
     let asked = view.request.ordered_addresses();
     fits(view.request, &asked)?;
     for address in &asked {
-        view.join(*address)?;
+        let has = held.is_some_and(|held| held.addresses.contains(address));
+        if has { view.remain(*address)? } else { view.join(*address)? }
     }
     // What it holds already stays its own, even where the pool has changed since.
     if let Some(held) = held.filter(|held| held.addresses == asked && view.request.allows(&held.pool)) {
@@ -305,9 +345,7 @@ fn home(view: &View<'_>, address: IpAddr, held: Option<&Grant>) -> Result<PoolNa
     if !view.request.allows(&shelf.pool) {
         return Err(Refusal::AddressNotInPool { address, pools: view.request.pools.clone() });
     }
-    if let Some(pool) = view.register.pools().get_key_value(&shelf.pool)
-        && !view.holds(address)
-    {
+    if let Some(pool) = view.register.pools().get_key_value(&shelf.pool) {
         view.enter(pool)?;
     }
     view.may_use(address, shelf)?;

@@ -57,6 +57,19 @@ impl fmt::Display for Note {
     }
 }
 
+impl Decision {
+    /// Whether it leaves a Service an address, for good or for a while.
+    pub(crate) fn holds(&self, address: IpAddr) -> bool {
+        self.held().any(|held| held == address)
+    }
+
+    /// What it leaves a Service, for good or for a while.
+    pub(crate) fn held(&self) -> impl Iterator<Item = IpAddr> {
+        let granted = self.grant.iter().flat_map(|grant| &grant.addresses);
+        granted.chain(self.moving.iter().flat_map(|moving| &moving.from)).copied()
+    }
+}
+
 impl Grant {
     /// The first address of a family.
     pub(crate) fn of(&self, family: Family) -> Option<IpAddr> {

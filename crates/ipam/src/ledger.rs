@@ -4,21 +4,24 @@ use std::time::Instant;
 
 use names::{Labels, PoolName, QuotaName, ReservationName, ServiceKey};
 
+use self::agenda::Agenda;
 use self::movement::Movement;
 use self::under::Under;
-use crate::entry::Entry;
+use crate::entry::{Entry, Waits};
 use crate::quotas::Quotas;
 use crate::register::{Register, Rest};
 use crate::reservations::Reservations;
-use crate::view::{Sharers, View};
+use crate::sharers::{Sharers, Terms};
+use crate::view::View;
 use crate::waiters::{Place, Waiters};
-use crate::{Decision, Family, OnRemove, QuotaUse, Refusal, Request, Usage};
+use crate::{Decision, Family, OnRemove, QuotaUse, Refusal, Request, Sharing, Usage};
 
 mod adopt;
+mod agenda;
 mod configure;
 mod decide;
+mod hold;
 mod movement;
-mod serve;
 mod standing;
 mod under;
 
@@ -44,9 +47,19 @@ pub struct Ledger {
     under: Under,
     movement: Movement,
     waiters: Waiters,
-    /// Everybody who does not have what it asks for, as far as something could help.
-    refused: BTreeMap<Place, ServiceKey>,
+    agenda: Agenda,
+    phase: Phase,
     places: u64,
+}
+
+/// Whether anything is decided yet.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+enum Phase {
+    /// What was decided before is being taken over, so that nothing can be called free.
+    #[default]
+    Adopting,
+    /// All of it is.
+    Deciding,
 }
 
 /// Services whose decision changed, in the order in which they were served.
@@ -102,48 +115,73 @@ impl Ledger {
         }
     }
 
-    /// Decides what a Service gets. What it holds stays as it is where the request allows that, and until
-    /// there is something to replace it.
-    pub fn allocate(&mut self, now: Instant, key: &ServiceKey, request: Request) -> Changed {
+    /// Begins to decide, when all that was decided before is taken over: reservations choose what they lack of
+    /// their counts. The first request does the same.
+    pub fn start(&mut self, now: Instant) -> Changed {
         let mut changed = Vec::new();
-        let entry = self.entry(key);
-        if entry.request.as_ref() == Some(&request) {
-            return changed;
-        }
-        let before = entry.request.replace(request.clone());
-        let sharing = (self.sharers.get(key) != request.sharing.as_ref()).then(|| request.sharing.clone());
-        if let Some(sharing) = sharing.clone() {
-            self.sharers.set(key, sharing);
-        }
-        if before.is_some_and(|before| before.labels != request.labels) {
-            self.judge_fit(key);
-        }
-        self.decide(now, key, &mut changed);
-        if sharing.is_some() {
-            self.serve_sharers(now, key, &mut changed);
+        if self.phase == Phase::Adopting {
+            self.phase = Phase::Deciding;
+            self.lay_out();
+            self.agenda.ask_everyone();
+            self.run(now, &mut changed);
         }
         changed
     }
 
+    /// Decides what a Service gets. What it holds stays as it is where the request allows that, and until
+    /// there is something to replace it.
+    pub fn allocate(&mut self, now: Instant, key: &ServiceKey, request: Request) -> Changed {
+        let mut changed = self.start(now);
+        let entry = self.entry(key);
+        if entry.asks() == Some(&request) {
+            return changed;
+        }
+        entry.garbled = None;
+        let sharing = request.sharing.clone();
+        let labels = match entry.request.replace(request) {
+            Some(before) => Some(before.labels),
+            None => None,
+        };
+        if self.sharers.terms(key) != sharing.as_ref().map_or(Terms::Alone, Terms::Known) {
+            self.share(key, sharing);
+        }
+        if let Some(labels) = labels {
+            let namespace = self.namespaces.get(&key.namespace).cloned();
+            self.judge_fit(key, &labels, namespace.as_ref());
+        }
+        self.decide(now, key, &mut changed);
+        self.run(now, &mut changed);
+        changed
+    }
+
+    /// Has a Service share on other terms. Where it then clashes with others, it is their guest.
+    fn share(&mut self, key: &ServiceKey, sharing: Option<Sharing>) {
+        let Some(entry) = self.entries.get(key) else { return };
+        self.sharers.set(key, sharing, entry.granted());
+        for address in entry.held().collect::<Vec<_>>() {
+            if self.is_guest(address, key) {
+                self.sharers.welcome(address, key);
+            }
+            self.wake(address);
+        }
+    }
+
     /// Turns down a Service whose request could not be understood. It keeps what it has and waits for nothing.
     pub fn refuse(&mut self, now: Instant, key: &ServiceKey, refusal: Refusal) -> Changed {
-        let entry = self.entry(key);
-        entry.request = None;
-        let decision = Decision { refusal: Some(refusal), ..entry.decision.clone() };
-        let mut changed = Vec::new();
-        self.carry_out(key, decision, &mut changed);
-        self.start_moves(now, &mut changed);
+        let mut changed = self.start(now);
+        self.entry(key).garbled = Some(refusal);
+        self.decide(now, key, &mut changed);
+        self.run(now, &mut changed);
         changed
     }
 
     /// Frees what a Service gave up, now that its status shows what was decided for it.
     pub fn settle(&mut self, now: Instant, key: &ServiceKey) -> Changed {
         let mut changed = Vec::new();
-        let Some(entry) = self.entries.get_mut(key) else { return changed };
-        let parting = std::mem::take(&mut entry.parting);
-        if !parting.is_empty() {
-            let freed = self.free(now, key, parting);
-            self.serve(now, freed, &mut changed);
+        let parting = self.entries.get_mut(key).map(|entry| std::mem::take(&mut entry.parting));
+        if let Some(parting) = parting.filter(|parting| !parting.is_empty()) {
+            self.free(now, key, parting);
+            self.run(now, &mut changed);
         }
         changed
     }
@@ -151,20 +189,24 @@ impl Ledger {
     /// Forgets a Service and frees what it holds.
     pub fn release(&mut self, now: Instant, key: &ServiceKey) -> Changed {
         let mut changed = Vec::new();
-        let Some(entry) = self.entries.get_mut(key) else { return changed };
-        let held = entry.held();
-        let (place, pool) = (entry.place, entry.decision.grant.take().map(|grant| grant.pool));
-        for wanted in std::mem::take(&mut entry.wants) {
-            self.waiters.remove(&wanted, place);
+        let Some(entry) = self.entries.get(key) else { return changed };
+        let held: Vec<_> = entry.held().collect();
+        if let Some(Waits { lack, wants }) = &entry.waits {
+            self.waiters.remove(entry.turn(*lack), wants);
         }
-        self.refused.remove(&place);
-        self.under.leave(key, pool.as_ref());
-        self.movement.forget(key, place);
-        let freed = self.free(now, key, held);
+        if let Some(grant) = &entry.decision.grant {
+            self.under.leave(key, &grant.pool);
+            self.register.touch(&grant.pool);
+        }
+        self.movement.forget(key, entry.place);
+        self.sharers.regrant(key, entry.granted(), &[]);
+        self.free(now, key, held);
         self.entries.remove(key);
-        self.sharers.set(key, None);
-        self.serve(now, freed, &mut changed);
-        self.start_moves(now, &mut changed);
+        self.sharers.forget(key);
+        if self.of_namespace(&key.namespace).next().is_none() {
+            self.quotas.forget(&key.namespace);
+        }
+        self.run(now, &mut changed);
         changed
     }
 
@@ -174,12 +216,13 @@ impl Ledger {
         self.register.wake(now);
         if self.reservations.expire(now) {
             self.lay_out();
-            self.ask_refused(now, &mut changed);
+            self.reservations.touch_all();
+            self.agenda.ask_everyone();
         }
         while let Some(key) = self.movement.next_due(now) {
             self.decide(now, &key, &mut changed);
         }
-        self.start_moves(now, &mut changed);
+        self.run(now, &mut changed);
         changed
     }
 
@@ -200,34 +243,24 @@ impl Ledger {
         })
     }
 
-    fn view<'a>(
-        &'a self,
-        key: &'a ServiceKey,
-        request: &'a Request,
-        held: &'a [(IpAddr, PoolName)],
-    ) -> View<'a> {
+    fn view<'a>(&'a self, key: &'a ServiceKey, entry: &'a Entry, request: &'a Request) -> View<'a> {
+        let namespace = self.namespaces.get(&key.namespace);
         View {
             register: &self.register,
             quotas: &self.quotas,
-            reservations: &self.reservations,
+            reservations: self.reservations.of(key, &request.labels, namespace).collect(),
             sharers: &self.sharers,
             order: &self.order,
-            namespace: self.namespaces.get(&key.namespace),
+            namespace,
             key,
+            entry,
             request,
-            held,
             entries: &self.entries,
         }
     }
-
-    /// Everything that a Service holds, with the pool of each.
-    fn held(&self, key: &ServiceKey) -> Vec<(IpAddr, PoolName)> {
-        let held = self.entries.get(key).map(Entry::held).unwrap_or_default();
-        held.into_iter()
-            .filter_map(|address| Some((address, self.register.held_from(address, key)?.clone())))
-            .collect()
-    }
 }
 
+#[cfg(test)]
+mod histories;
 #[cfg(test)]
 mod tests;

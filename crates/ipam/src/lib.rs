@@ -44,6 +44,7 @@ mod register;
 mod request;
 mod reservation;
 mod reservations;
+mod sharers;
 mod sharing;
 mod space;
 mod view;

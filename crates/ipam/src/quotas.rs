@@ -15,6 +15,17 @@ pub(crate) struct Quotas {
     /// The quotas of each namespace that was asked about since one of them changed.
     of_namespace: BTreeMap<String, Vec<QuotaName>>,
     touched: BTreeSet<QuotaName>,
+    /// Limits towards which less counts than before, since this was last asked.
+    relieved: BTreeSet<Scope>,
+}
+
+/// One limit: those who share it, and the family.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Scope {
+    pub(crate) quota: QuotaName,
+    /// `None` is all of the quota's namespaces together.
+    pub(crate) namespace: Option<String>,
+    pub(crate) family: Family,
 }
 
 #[derive(Debug, Clone)]
@@ -36,10 +47,12 @@ struct Counter {
 pub(crate) struct Exchange<'a> {
     pub(crate) key: &'a ServiceKey,
     pub(crate) pool: &'a PoolName,
-    /// What it would hold.
+    /// What it would be granted.
     pub(crate) grant: &'a [IpAddr],
+    /// What it was granted.
+    pub(crate) granted: &'a [IpAddr],
     /// All that it holds, with the pool of each.
-    pub(crate) held: &'a [(IpAddr, PoolName)],
+    pub(crate) held: &'a [(IpAddr, &'a PoolName)],
 }
 
 impl Quota {
@@ -156,22 +169,39 @@ impl Quotas {
         self.of_namespace.get(namespace).map_or(&[], Vec::as_slice)
     }
 
+    /// Forgets a namespace that has no Services.
+    pub(crate) fn forget(&mut self, namespace: &str) {
+        self.of_namespace.remove(namespace);
+    }
+
     /// Counts an address that a Service of this namespace holds from a pool.
     pub(crate) fn add(&mut self, namespace: &str, pool: &PoolName, address: IpAddr) {
-        self.each(namespace, pool, |counter| counter.add(address));
+        let Some(names) = self.of_namespace.get(namespace) else { return };
+        for name in names {
+            if let Some(counted) = self.all.get_mut(name) {
+                counted.add(namespace, pool, address);
+            }
+            note(&mut self.touched, name);
+        }
     }
 
     /// Counts it no more.
     pub(crate) fn remove(&mut self, namespace: &str, pool: &PoolName, address: IpAddr) {
-        self.each(namespace, pool, |counter| counter.remove(address));
+        let Some(names) = self.of_namespace.get(namespace) else { return };
+        for name in names {
+            if let Some(counted) = self.all.get_mut(name) {
+                self.relieved.extend(counted.remove(name, namespace, pool, address));
+            }
+            note(&mut self.touched, name);
+        }
     }
 
     /// Counts an address towards one quota.
     pub(crate) fn add_to(&mut self, name: &QuotaName, namespace: &str, pool: &PoolName, address: IpAddr) {
-        let Some(counted) = self.all.get_mut(name).filter(|counted| counted.quota.counts(pool)) else {
-            return;
-        };
-        counted.counters.entry(counted.quota.scope(namespace)).or_default().add(address);
+        if let Some(counted) = self.all.get_mut(name) {
+            counted.add(namespace, pool, address);
+        }
+        note(&mut self.touched, name);
     }
 
     /// Counts it no more towards one quota.
@@ -182,33 +212,21 @@ impl Quotas {
         pool: &PoolName,
         address: IpAddr,
     ) {
-        let Some(counted) = self.all.get_mut(name).filter(|counted| counted.quota.counts(pool)) else {
-            return;
-        };
-        let scope = counted.quota.scope(namespace);
-        if let Some(counter) = counted.counters.get_mut(&scope) {
-            counter.remove(address);
-            if counter.addresses.is_empty() {
-                counted.counters.remove(&scope);
-            }
+        if let Some(counted) = self.all.get_mut(name) {
+            self.relieved.extend(counted.remove(name, namespace, pool, address));
         }
-        self.touched.insert(name.clone());
+        note(&mut self.touched, name);
     }
 
-    fn each(&mut self, namespace: &str, pool: &PoolName, change: impl Fn(&mut Counter)) {
-        let Some(names) = self.of_namespace.get(namespace) else { return };
-        for name in names {
-            let Some(counted) = self.all.get_mut(name).filter(|counted| counted.quota.counts(pool)) else {
-                continue;
-            };
-            let scope = counted.quota.scope(namespace);
-            let counter = counted.counters.entry(scope.clone()).or_default();
-            change(counter);
-            if counter.addresses.is_empty() {
-                counted.counters.remove(&scope);
-            }
-            self.touched.insert(name.clone());
-        }
+    pub(crate) fn take_relieved(&mut self) -> BTreeSet<Scope> {
+        std::mem::take(&mut self.relieved)
+    }
+
+    /// Whether there is room for one address more.
+    pub(crate) fn has_room(&self, scope: &Scope) -> bool {
+        let Some(counted) = self.all.get(&scope.quota) else { return true };
+        let used = counted.counters.get(&scope.namespace).map_or(0, |counter| counter.used(scope.family));
+        counted.quota.limit(scope.family).is_none_or(|limit| used < limit)
     }
 
     /// Whether a Service may have this in place of what it has.
@@ -223,6 +241,20 @@ impl Quotas {
             }
         }
         Ok(())
+    }
+
+    /// The first quota that leaves no room for an address more of a family, all of it that is held given up.
+    pub(crate) fn stop(&self, exchange: &Exchange<'_>, family: Family) -> Option<Scope> {
+        let stops = |name: &QuotaName| {
+            let counted = self.all.get(name)?;
+            let room = counted.room(family, exchange)?;
+            (room == 0).then(|| Scope {
+                quota: name.clone(),
+                namespace: counted.quota.scope(&exchange.key.namespace),
+                family,
+            })
+        };
+        self.of(&exchange.key.namespace).iter().find_map(stops)
     }
 
     pub(crate) fn uses(&self, name: &QuotaName) -> Vec<QuotaUse> {
@@ -248,30 +280,71 @@ fn told(namespace: &Option<String>, counter: &Counter) -> QuotaUse {
     QuotaUse { namespace: namespace.clone(), ipv4: counter.ipv4, ipv6: counter.ipv6 }
 }
 
+fn note(touched: &mut BTreeSet<QuotaName>, name: &QuotaName) {
+    if !touched.contains(name) {
+        touched.insert(name.clone());
+    }
+}
+
 impl Counted {
-    fn check(&self, name: &QuotaName, family: Family, exchange: &Exchange<'_>) -> Result<(), Refusal> {
-        let Some(limit) = self.quota.limit(family) else { return Ok(()) };
-        let Exchange { key, pool, grant, held } = exchange;
-        if !self.quota.counts(pool) {
-            return Ok(());
+    fn add(&mut self, namespace: &str, pool: &PoolName, address: IpAddr) {
+        if self.quota.counts(pool) {
+            self.counters.entry(self.quota.scope(namespace)).or_default().add(address);
         }
-        let scope = self.quota.scope(&key.namespace);
-        let counter = self.counters.get(&scope);
-        let holders = |address: &IpAddr| counter.and_then(|counter| counter.addresses.get(address)).copied();
+    }
+
+    /// Counts it no more; gives back the limit that has more room now.
+    fn remove(
+        &mut self,
+        name: &QuotaName,
+        namespace: &str,
+        pool: &PoolName,
+        address: IpAddr,
+    ) -> Option<Scope> {
+        let scope = self.quota.scope(namespace);
+        let counter = self.counters.get_mut(&scope).filter(|_| self.quota.counts(pool))?;
+        counter.remove(address);
+        if counter.addresses.is_empty() {
+            self.counters.remove(&scope);
+        }
+        Some(Scope { quota: name.clone(), namespace: scope, family: Family::of(address) })
+    }
+
+    /// How many addresses of a family there may be beside those that stay: what the limit leaves when all that
+    /// is given up is gone; or one in place of each that was granted, also where the limit is exceeded already.
+    /// `None` where there is no limit.
+    fn room(&self, family: Family, exchange: &Exchange<'_>) -> Option<u32> {
+        let limit = self.quota.limit(family).filter(|_| self.quota.counts(exchange.pool))?;
+        let counter = self.counters.get(&self.quota.scope(&exchange.key.namespace));
         let used = counter.map_or(0, |counter| counter.used(family));
-        let news =
-            grant.iter().filter(|address| Family::of(**address) == family && holders(address).is_none());
-        let news = u32::try_from(news.count()).unwrap_or(u32::MAX);
-        let left = held.iter().filter(|(address, from)| {
-            Family::of(*address) == family
+        let (mut left, mut replaced) = (0, 0);
+        for (address, from) in exchange.held {
+            if Family::of(*address) == family
                 && self.quota.counts(from)
-                && !grant.contains(address)
-                && holders(address) == Some(1)
-        });
-        let left = u32::try_from(left.count()).unwrap_or(u32::MAX);
-        if news == 0 || used.saturating_add(news).saturating_sub(left) <= limit {
+                && !exchange.grant.contains(address)
+                && counter.and_then(|counter| counter.addresses.get(address)) == Some(&1)
+            {
+                left += 1;
+                replaced += u32::from(exchange.granted.contains(address));
+            }
+        }
+        Some(limit.saturating_sub(used.saturating_sub(left)).max(replaced))
+    }
+
+    fn check(&self, name: &QuotaName, family: Family, exchange: &Exchange<'_>) -> Result<(), Refusal> {
+        let (Some(limit), Some(room)) = (self.quota.limit(family), self.room(family, exchange)) else {
+            return Ok(());
+        };
+        let scope = self.quota.scope(&exchange.key.namespace);
+        let counter = self.counters.get(&scope);
+        let counts =
+            |address: &IpAddr| counter.is_some_and(|counter| counter.addresses.contains_key(address));
+        let news =
+            exchange.grant.iter().filter(|address| Family::of(**address) == family && !counts(address));
+        if u32::try_from(news.count()).unwrap_or(u32::MAX) <= room {
             return Ok(());
         }
+        let used = counter.map_or(0, |counter| counter.used(family));
         Err(Refusal::QuotaExceeded { quota: name.clone(), namespace: scope, family, used, limit })
     }
 }

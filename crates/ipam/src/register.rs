@@ -113,17 +113,16 @@ impl Register {
         let mut rests = Vec::new();
         for (_, spaces) in self.shelves_of(pool) {
             for family in Family::ALL {
-                let numbers = spaces.of(family).resting();
-                rests.extend(numbers.filter_map(|number| self.rest_of(address(family, number))));
+                let resting = within(&self.resting, family, spaces.of(family).all());
+                rests.extend(resting.map(|(address, (former, until))| Rest {
+                    address: *address,
+                    former: former.clone(),
+                    until: *until,
+                }));
             }
         }
         rests.sort_by_key(|rest| rest.address);
         rests
-    }
-
-    fn rest_of(&self, address: IpAddr) -> Option<Rest> {
-        let (former, until) = self.resting.get(&address)?;
-        Some(Rest { address, former: former.clone(), until: *until })
     }
 
     pub(crate) fn take_touched(&mut self) -> BTreeSet<PoolName> {

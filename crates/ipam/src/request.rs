@@ -104,6 +104,11 @@ impl Families {
         std::iter::once(self.first()).chain(second)
     }
 
+    /// Whether an address of this family is welcome.
+    pub(crate) fn welcomes(self, family: Family) -> bool {
+        self.wanted().any(|wanted| wanted == family)
+    }
+
     /// All of them, where an address of each has to be named.
     pub(crate) const fn all(self) -> Self {
         match self {

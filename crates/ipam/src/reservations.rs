@@ -39,7 +39,15 @@ impl Reservations {
         if self.expired.contains(name) { Phase::Expired } else { Phase::Active }
     }
 
+    /// Puts a reservation in place of the one of that name. What was chosen and released while it was the same
+    /// object is remembered here; its status may lag behind.
     pub(crate) fn set(&mut self, now: Instant, name: &ReservationName, reservation: Option<Reservation>) {
+        let reservation = reservation.map(|new| match self.all.get(name) {
+            Some(old) if old.created == new.created => {
+                Reservation { chosen: old.chosen.clone(), released: old.released.clone(), ..new }
+            }
+            Some(_) | None => new,
+        });
         self.touched.insert(name.clone());
         if let Some(old) = self.all.remove(name) {
             self.unlist(name, &old);
@@ -111,13 +119,12 @@ impl Reservations {
         active.map(|(name, reservation)| reservation.claim(name)).collect()
     }
 
-    /// Those that would choose addresses of this pool.
-    pub(crate) fn choosing(&self, pool: &PoolName) -> Vec<ReservationName> {
-        let active = self.all.iter().filter(|(name, _)| !self.expired.contains(*name));
-        let from = |reservation: &Reservation| {
-            reservation.counts.as_ref().is_some_and(|counts| counts.pool == *pool)
-        };
-        active.filter(|(_, reservation)| from(reservation)).map(|(name, _)| name.clone()).collect()
+    /// Those that choose addresses of a pool, the eldest first.
+    pub(crate) fn choosing(&self) -> Vec<ReservationName> {
+        let active = self.all.iter().filter(|(name, one)| one.may_choose() && !self.expired.contains(*name));
+        let mut choosing: Vec<_> = active.map(|(name, one)| (one.created, name.clone())).collect();
+        choosing.sort();
+        choosing.into_iter().map(|(_, name)| name).collect()
     }
 
     pub(crate) fn choose(&mut self, name: &ReservationName, address: IpAddr) {
@@ -128,15 +135,33 @@ impl Reservations {
         }
     }
 
-    /// Keeps of what was chosen only these.
-    pub(crate) fn keep_chosen(&mut self, name: &ReservationName, keep: impl Fn(IpAddr) -> bool) {
-        if let Some(reservation) = self.all.get_mut(name) {
-            let before = reservation.chosen.len();
-            reservation.chosen.retain(|address| keep(*address));
-            if reservation.chosen.len() != before {
-                self.touched.insert(name.clone());
+    /// Keeps of what was chosen only what its pool still has, and no more than it is to choose; of these rather
+    /// the held ones, and rather the lower ones. Says whether something went.
+    pub(crate) fn trim(
+        &mut self,
+        name: &ReservationName,
+        keeps: impl Fn(IpAddr) -> bool,
+        is_held: impl Fn(IpAddr) -> bool,
+    ) -> bool {
+        let Some(reservation) = self.all.get_mut(name) else { return false };
+        let before = reservation.chosen.len();
+        reservation.chosen.retain(|address| keeps(*address));
+        for family in Family::ALL {
+            let released =
+                reservation.released.iter().filter(|one| reservation.is_choice(**one, family)).count();
+            let mut choice: Vec<_> = reservation.chosen.iter().copied().collect();
+            choice.retain(|one| reservation.is_choice(*one, family));
+            choice.sort_by_key(|one| (!is_held(*one), *one));
+            let wanted = usize::try_from(reservation.wanted(family)).unwrap_or(usize::MAX);
+            for surplus in choice.iter().skip(wanted.saturating_sub(released)) {
+                reservation.chosen.remove(surplus);
             }
         }
+        let went = reservation.chosen.len() != before;
+        if went {
+            self.touched.insert(name.clone());
+        }
+        went
     }
 
     /// Lets an address that was given back leave its reservation, if that is what is to become of it; says
@@ -174,15 +199,13 @@ impl Reservations {
         }
     }
 
-    pub(crate) fn is_over(&self, name: &ReservationName) -> bool {
-        self.expired.contains(name)
-    }
-
-    /// Those that could choose more of a pool than it had left.
-    pub(crate) fn short_of(&self, pool: &PoolName) -> Vec<ReservationName> {
-        let mut choosing = self.choosing(pool);
-        choosing.retain(|name| self.all.get(name).is_some_and(|one| one.all_missing() != Counted::default()));
-        choosing
+    /// Whether one chooses addresses of this pool and lacks some.
+    pub(crate) fn lacks_of(&self, pool: &PoolName) -> bool {
+        self.all.iter().any(|(name, one)| {
+            one.counts.as_ref().is_some_and(|counts| counts.pool == *pool)
+                && !self.expired.contains(name)
+                && one.all_missing() != Counted::default()
+        })
     }
 
     pub(crate) fn take_touched(&mut self) -> BTreeSet<ReservationName> {
@@ -205,18 +228,31 @@ impl Reservation {
         Claim { name: name.clone(), created: self.created, ranges }
     }
 
-    /// How many addresses of a family have to be chosen yet. What was chosen and released is used up.
-    pub(crate) fn missing(&self, family: Family) -> u32 {
-        let of = |addresses: &BTreeSet<IpAddr>| {
-            let listed = |address: &IpAddr| self.prefixes.iter().any(|prefix| prefix.contains(*address));
-            addresses.iter().filter(|one| Family::of(**one) == family && !listed(one)).count()
-        };
-        let wanted = self.counts.as_ref().map_or(0, |counts| match family {
+    fn may_choose(&self) -> bool {
+        self.counts.is_some() || !self.chosen.is_empty()
+    }
+
+    /// Whether an address of this family is one of its choice, if it is one of its own at all.
+    fn is_choice(&self, address: IpAddr, family: Family) -> bool {
+        let listed = || self.prefixes.iter().any(|prefix| prefix.contains(address));
+        Family::of(address) == family && !listed()
+    }
+
+    fn wanted(&self, family: Family) -> u32 {
+        self.counts.as_ref().map_or(0, |counts| match family {
             Family::V4 => counts.ipv4,
             Family::V6 => counts.ipv6,
-        });
-        let had = of(&self.chosen) + of(&self.released);
-        wanted.saturating_sub(u32::try_from(had).unwrap_or(u32::MAX))
+        })
+    }
+
+    /// How many addresses of a family have to be chosen yet. What was chosen and released is used up.
+    pub(crate) fn missing(&self, family: Family) -> u32 {
+        let wanted = self.wanted(family);
+        if wanted == 0 {
+            return 0;
+        }
+        let choices = self.chosen.union(&self.released).filter(|one| self.is_choice(**one, family));
+        wanted.saturating_sub(u32::try_from(choices.count()).unwrap_or(u32::MAX))
     }
 
     pub(crate) fn all_missing(&self) -> Counted {

@@ -1,4 +1,4 @@
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use names::{Labels, PoolName, ReservationName, ServiceKey};
@@ -6,65 +6,49 @@ use names::{Labels, PoolName, ReservationName, ServiceKey};
 use crate::entry::Entry;
 use crate::layout::Shelf;
 use crate::pool::address;
-use crate::quotas::{Exchange, Quotas};
+use crate::quotas::{Exchange, Quotas, Scope};
 use crate::refusal::Closed;
 use crate::register::Register;
-use crate::reservations::Reservations;
-use crate::{Clash, Family, Grant, Pool, Refusal, Request, Sharing};
-
-/// With whom Services share, of those that share at all.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Sharers {
-    of: BTreeMap<ServiceKey, Sharing>,
-    by_key: BTreeMap<String, BTreeSet<ServiceKey>>,
-}
-
-impl Sharers {
-    pub(crate) fn set(&mut self, key: &ServiceKey, sharing: Option<Sharing>) {
-        if let Some(old) = self.of.remove(key)
-            && let Some(theirs) = self.by_key.get_mut(&old.key)
-        {
-            theirs.remove(key);
-            if theirs.is_empty() {
-                self.by_key.remove(&old.key);
-            }
-        }
-        if let Some(sharing) = sharing {
-            self.by_key.entry(sharing.key.clone()).or_default().insert(key.clone());
-            self.of.insert(key.clone(), sharing);
-        }
-    }
-
-    pub(crate) fn get(&self, key: &ServiceKey) -> Option<&Sharing> {
-        self.of.get(key)
-    }
-
-    /// Everybody who shares under this key.
-    pub(crate) fn under(&self, key: &str) -> impl Iterator<Item = &ServiceKey> {
-        self.by_key.get(key).into_iter().flatten()
-    }
-}
+use crate::sharers::{Sharers, Terms};
+use crate::waiters::Wanted;
+use crate::{Clash, Family, Grant, Pool, Refusal, Request};
 
 /// All that the choice for one Service may look at.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(crate) struct View<'a> {
     pub(crate) register: &'a Register,
     pub(crate) quotas: &'a Quotas,
-    pub(crate) reservations: &'a Reservations,
+    /// The reservations that are for it.
+    pub(crate) reservations: Vec<&'a ReservationName>,
     pub(crate) sharers: &'a Sharers,
     /// The pools in the order in which they are tried.
     pub(crate) order: &'a [PoolName],
     /// The labels of the Service's namespace, if it was seen.
     pub(crate) namespace: Option<&'a Labels>,
     pub(crate) key: &'a ServiceKey,
+    pub(crate) entry: &'a Entry,
     pub(crate) request: &'a Request,
-    /// All that it holds, with the pool of each.
-    pub(crate) held: &'a [(IpAddr, PoolName)],
     pub(crate) entries: &'a BTreeMap<ServiceKey, Entry>,
 }
 
 /// A pool by name.
 pub(crate) type Named<'a> = (&'a PoolName, &'a Pool);
+
+/// Whether a pool is for a Service with these labels, in a namespace with those.
+///
+/// # Errors
+/// Why it is not.
+pub(crate) fn admits(
+    pool: &Pool,
+    key: &ServiceKey,
+    labels: &Labels,
+    namespace: Option<&Labels>,
+) -> Result<(), Closed> {
+    if !pool.audience.has_namespace(&key.namespace, namespace) {
+        return Err(Closed::Namespace(key.namespace.clone()));
+    }
+    if pool.audience.has_service(labels) { Ok(()) } else { Err(Closed::Labels) }
+}
 
 impl<'a> View<'a> {
     /// Whether a pool is for this Service.
@@ -72,10 +56,7 @@ impl<'a> View<'a> {
     /// # Errors
     /// Why it is not.
     pub(crate) fn admits(&self, pool: &Pool) -> Result<(), Closed> {
-        if !pool.audience.has_namespace(&self.key.namespace, self.namespace) {
-            return Err(Closed::Namespace(self.key.namespace.clone()));
-        }
-        if pool.audience.has_service(&self.request.labels) { Ok(()) } else { Err(Closed::Labels) }
+        admits(pool, self.key, &self.request.labels, self.namespace)
     }
 
     /// Whether a pool gives this Service anything new.
@@ -121,51 +102,80 @@ impl<'a> View<'a> {
         (good, bad)
     }
 
-    pub(crate) fn reservations(&self) -> Vec<&'a ReservationName> {
-        self.reservations.of(self.key, &self.request.labels, self.namespace).collect()
-    }
-
     /// Whether an address is reserved, but not for this Service.
     ///
     /// # Errors
     /// The reservation.
     pub(crate) fn may_use(&self, address: IpAddr, shelf: &Shelf) -> Result<(), Refusal> {
         match &shelf.reservation {
-            Some(by) if !self.reservations().contains(&by) => {
+            Some(by) if !self.reservations.contains(&by) => {
                 Err(Refusal::AddressReserved { address, by: by.clone() })
             }
             Some(_) | None => Ok(()),
         }
     }
 
-    /// Whether this Service may hold an address beside those that hold it.
+    /// Whether this Service may take an address beside all those that hold it, and those that part with it.
     ///
     /// # Errors
     /// Who holds it, and why they cannot share.
     pub(crate) fn join(&self, address: IpAddr) -> Result<(), Refusal> {
-        for other in self.register.holders(address).filter(|other| *other != self.key) {
-            match self.clash(other) {
-                None => {}
-                Some(None) => return Err(Refusal::AddressInUse { address, by: other.clone() }),
-                Some(Some(clash)) => {
-                    return Err(Refusal::SharingConflict { address, with: other.clone(), clash });
-                }
-            }
+        let mut others = self.register.holders(address).filter(|other| *other != self.key);
+        others.try_for_each(|other| match (self.request.sharing.as_ref(), self.sharers.get(other)) {
+            (Some(ours), Some(theirs)) => match ours.clash(theirs) {
+                None => Ok(()),
+                Some(clash) => Err(Refusal::SharingConflict { address, with: other.clone(), clash }),
+            },
+            _ => Err(Refusal::AddressInUse { address, by: other.clone() }),
+        })
+    }
+
+    /// Whether this Service may go on holding an address. One that its status showed it shares, or that others
+    /// came to share with it, is not lost because these change their terms: they are the guests then.
+    ///
+    /// # Errors
+    /// Whose guest it is, and why they cannot share.
+    pub(crate) fn remain(&self, address: IpAddr) -> Result<(), Refusal> {
+        if !self.sharers.is_guest(address, self.key) {
+            return Ok(());
         }
-        Ok(())
+        match self.hosts(address).find_map(|host| Some((host, self.clash(host)?))) {
+            Some((host, clash)) => Err(Refusal::SharingConflict { address, with: host.clone(), clash }),
+            None => Ok(()),
+        }
     }
 
-    /// Why it cannot share with another; with no reason where one of them does not share at all.
-    fn clash(&self, other: &ServiceKey) -> Option<Option<Clash>> {
-        let (Some(ours), Some(theirs)) = (self.request.sharing.as_ref(), self.sharers.get(other)) else {
-            return Some(None);
-        };
-        ours.clash(theirs).map(Some)
+    /// Others that hold an address and go on doing so.
+    fn others(&self, address: IpAddr) -> impl Iterator<Item = &'a ServiceKey> {
+        let others = self.register.holders(address).filter(|other| *other != self.key);
+        others.filter(move |other| {
+            self.entries.get(*other).is_some_and(|other| !other.parting.contains(&address))
+        })
     }
 
-    /// Whether another Service that holds this address has a port of this one.
-    pub(crate) fn port_clashes(&self, address: IpAddr) -> bool {
-        matches!(self.join(address), Err(Refusal::SharingConflict { clash: Clash::Port(..), .. }))
+    /// Those of them that hold it by right.
+    fn hosts(&self, address: IpAddr) -> impl Iterator<Item = &'a ServiceKey> {
+        self.others(address).filter(move |other| !self.sharers.is_guest(address, other))
+    }
+
+    /// Why it cannot share with another that has what it has.
+    fn clash(&self, other: &ServiceKey) -> Option<Clash> {
+        match (self.sharers.terms(self.key), self.sharers.terms(other)) {
+            (Terms::Known(ours), Terms::Known(theirs)) => ours.clash(theirs),
+            (Terms::Unknown, Terms::Unknown | Terms::Known(_)) | (Terms::Known(_), Terms::Unknown) => None,
+            (Terms::Alone, _) | (_, Terms::Alone) => Some(Clash::Key),
+        }
+    }
+
+    /// Whether this Service is a guest at an address, and listens where one that stays there does.
+    pub(crate) fn intrudes(&self, address: IpAddr) -> bool {
+        let mut clashes = self.others(address).filter_map(|other| self.clash(other));
+        self.sharers.is_guest(address, self.key) && clashes.any(|clash| matches!(clash, Clash::Port(..)))
+    }
+
+    /// Whether it would be a guest at an address that it holds.
+    pub(crate) fn is_guest(&self, address: IpAddr) -> bool {
+        self.hosts(address).any(|host| self.clash(host).is_some())
     }
 
     /// Whether quotas allow this in place of what it holds.
@@ -173,18 +183,46 @@ impl<'a> View<'a> {
     /// # Errors
     /// The first that does not.
     pub(crate) fn afford(&self, grant: &Grant) -> Result<(), Refusal> {
-        let Grant { addresses, pool } = grant;
-        self.quotas.check(&Exchange { key: self.key, pool, grant: addresses, held: self.held })
+        let has = |address: &IpAddr| self.entry.granted().contains(address);
+        if self.namespace.is_none() && self.quotas.need_labels() && !grant.addresses.iter().all(has) {
+            return Err(Refusal::NamespaceUnknown(self.key.namespace.clone()));
+        }
+        if self.quotas.of(&self.key.namespace).is_empty() {
+            return Ok(());
+        }
+        let held = self.held();
+        self.quotas.check(&self.exchange(&grant.pool, &grant.addresses, &held))
     }
 
-    /// The addresses of another Service's grant.
-    pub(crate) fn granted(&self, other: &ServiceKey) -> impl Iterator<Item = IpAddr> + use<'a> {
-        let grant = self.entries.get(other).and_then(|entry| entry.decision.grant.as_ref());
-        grant.into_iter().flat_map(|grant| grant.addresses.iter().copied())
+    /// The quota that leaves no room for an address more of a family of a pool, not even in place of what the
+    /// Service has of it.
+    pub(crate) fn stopped_by(&self, pool: &PoolName, family: Family) -> Option<Scope> {
+        if self.quotas.of(&self.key.namespace).is_empty() {
+            return None;
+        }
+        let held = self.held();
+        self.quotas.stop(&self.exchange(pool, &[], &held), family)
     }
 
-    pub(crate) fn holds(&self, address: IpAddr) -> bool {
-        self.held.iter().any(|(held, _)| *held == address)
+    fn exchange<'b>(
+        &'b self,
+        pool: &'b PoolName,
+        grant: &'b [IpAddr],
+        held: &'b [(IpAddr, &'b PoolName)],
+    ) -> Exchange<'b> {
+        Exchange { key: self.key, pool, grant, granted: self.entry.granted(), held }
+    }
+
+    /// What one waits for whom a quota stops.
+    pub(crate) fn room(&self, scope: Scope) -> Wanted {
+        let holds = self.entry.held().next().is_some();
+        if holds { Wanted::Exchange(scope) } else { Wanted::Quota(scope) }
+    }
+
+    /// All that it holds, with the pool of each.
+    fn held(&self) -> Vec<(IpAddr, &'a PoolName)> {
+        let from = |address| Some((address, self.register.held_from(address, self.key)?));
+        self.entry.held().filter_map(from).collect()
     }
 
     /// The lowest free address on a shelf.

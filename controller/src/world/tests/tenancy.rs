@@ -37,7 +37,9 @@ fn a_pool_for_labelled_namespaces_serves_these_and_no_request_gets_around_it() {
     assert_at_rest(&mut cluster);
     namespace(&mut cluster, "red", json!({ "team": "blue" }));
     assert_eq!(shown(&cluster, ["red/x", "red/y"]), ["10.0.0.1", "10.0.0.3"]);
-    cluster.remove(Kind::Namespace, "blue");
+    cluster.remove(Kind::Namespace, "red");
+    assert_eq!(shown(&cluster, ["red/x"]), ["10.0.0.1"], "nobody knows its labels");
+    namespace(&mut cluster, "blue", json!({ "team": "green" }));
     assert_eq!(shown(&cluster, ["blue/x", "red/x"]), ["NoPoolForService", "10.0.0.1"]);
 }
 

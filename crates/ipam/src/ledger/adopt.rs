@@ -6,6 +6,7 @@ use names::{PoolName, ServiceKey};
 
 use super::{Changed, Ledger};
 use crate::register::Rest;
+use crate::sharers::Terms;
 use crate::{Clash, Decision, Grant, Moving, Refusal, Request};
 
 /// What a Service's status says that it holds.
@@ -29,15 +30,20 @@ impl Ledger {
     /// Service gets something else when it asks.
     pub fn adopt(&mut self, key: &ServiceKey, adopted: Adopted) -> Vec<Refusal> {
         let Adopted { addresses, pool: recorded, moving, request } = adopted;
-        self.entry(key);
-        self.sharers.set(key, request.and_then(|request| request.sharing));
+        let had: BTreeSet<_> = self.entry(key).held().collect();
+        match request {
+            Some(request) => self.share(key, request.sharing),
+            None => self.sharers.set_unknown(key),
+        }
         let mut refusals = Vec::new();
         let (mut granted, mut left) = (Vec::new(), Vec::new());
-        let mut seen = BTreeSet::new();
+        let mut seen = had;
         for address in addresses.into_iter().filter(|address| seen.insert(*address)) {
-            if let Some(refusal) = self.unadoptable(key, address, recorded.as_ref()) {
+            let leaves = moving.as_ref().filter(|moving| moving.from.contains(&address));
+            let pool = leaves.map(|moving| &moving.pool).or(recorded.as_ref());
+            if let Some(refusal) = self.unadoptable(key, address, pool) {
                 refusals.push(refusal);
-            } else if moving.as_ref().is_some_and(|moving| moving.from.contains(&address)) {
+            } else if leaves.is_some() {
                 left.push(address);
             } else {
                 granted.push(address);
@@ -45,20 +51,26 @@ impl Ledger {
         }
         let grant = self.regranted(granted, recorded);
         let moving = moving.map(|moving| Moving { from: left, ..moving });
-        let moving = moving.filter(|moving| !moving.from.is_empty() && grant.is_some());
+        let moving = moving.filter(|moving| !moving.from.is_empty());
         self.take_over(key, grant, moving);
         refusals
     }
 
-    /// Why an address cannot be adopted.
+    /// Why an address cannot be adopted. One that others hold on other terms is, unless they listen on one port:
+    /// its Service was their guest before, and is decided anew. Terms that were never
+    /// understood are trusted to agree with those that are.
     fn unadoptable(&self, key: &ServiceKey, address: IpAddr, recorded: Option<&PoolName>) -> Option<Refusal> {
-        let ours = self.sharers.get(key);
+        let ours = self.sharers.terms(key);
         for other in self.register.holders(address).filter(|other| *other != key) {
-            let clash = match (ours, self.sharers.get(other)) {
-                (Some(ours), Some(theirs)) => ours.clash(theirs),
-                _ => Some(Clash::Key),
+            let clashes = match (ours, self.sharers.terms(other)) {
+                (Terms::Known(ours), Terms::Known(theirs)) => {
+                    matches!(ours.clash(theirs), Some(Clash::Port(..)))
+                }
+                (Terms::Alone, Terms::Known(_)) | (Terms::Known(_), Terms::Alone) => false,
+                (Terms::Unknown, Terms::Known(_)) | (Terms::Known(_), Terms::Unknown) => false,
+                (Terms::Alone | Terms::Unknown, _) => true,
             };
-            if clash.is_some() {
+            if clashes {
                 return Some(Refusal::AddressInUse { address, by: other.clone() });
             }
         }
@@ -86,8 +98,13 @@ impl Ledger {
                 self.hold(*address, key, &moving.pool);
             }
         }
+        let moving = moving.or_else(|| self.decision(key)?.moving.clone());
         let decision = Decision { grant, moving, ..Decision::default() };
+        let held: Vec<_> = decision.held().collect();
         self.carry_out(key, decision, &mut Changed::new());
+        for address in held.into_iter().filter(|address| self.is_guest(*address, key)).collect::<Vec<_>>() {
+            self.sharers.welcome(address, key);
+        }
     }
 
     /// Takes over that an address rests, as its pool's status says.

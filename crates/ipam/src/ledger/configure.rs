@@ -4,7 +4,8 @@ use std::time::Instant;
 
 use names::{Labels, PoolName, QuotaName, ReservationName, ServiceKey};
 
-use super::{Changed, Ledger};
+use super::{Changed, Ledger, Phase};
+use crate::entry::Entry;
 use crate::layout::{ByFamily, Ranges, Shelf};
 use crate::pool::address;
 use crate::waiters::Place;
@@ -21,18 +22,14 @@ impl Ledger {
         let old = self.register.set_pool(name, pool);
         self.remember_fate(name, old.as_ref());
         self.sort_pools();
-        let mut moved = self.lay_out();
+        let moved = self.lay_out();
         self.reservations.touch_all();
-        for reservation in self.reservations.choosing(name) {
-            let register = &self.register;
-            self.reservations.keep_chosen(&reservation, |address| register.pool_of(address) == Some(name));
-            moved.extend(self.choose_counts(&reservation));
-        }
-        self.ask_refused(now, &mut changed);
         for key in self.concerned(name, &moved).into_values() {
+            self.forgive(&key);
             self.decide(now, &key, &mut changed);
         }
-        self.start_moves(now, &mut changed);
+        self.agenda.ask_everyone();
+        self.run(now, &mut changed);
         changed
     }
 
@@ -57,12 +54,21 @@ impl Ledger {
     }
 
     /// Those that hold something from this pool or among these addresses, the longest known first.
-    fn concerned(&self, name: &PoolName, moved: &[ByFamily<Ranges>]) -> BTreeMap<Place, ServiceKey> {
+    fn concerned(&self, name: &PoolName, moved: &ByFamily<Ranges>) -> BTreeMap<Place, ServiceKey> {
         let mut keys: BTreeSet<ServiceKey> = self.under.services(name).cloned().collect();
-        for (moved, family) in moved.iter().flat_map(|moved| Family::ALL.map(|family| (moved, family))) {
+        for family in Family::ALL {
             keys.extend(self.register.holders_within(family, moved.of(family)));
         }
+        // Those whose own pool is gone may find a new one in this.
+        let homeless = self.under.pools().filter(|pool| !self.register.pools().contains_key(pool));
+        let homeless = homeless.flat_map(|pool| self.under.services(pool));
+        keys.extend(homeless.filter(|key| self.holds_of(key, name)).cloned());
         keys.into_iter().filter_map(|key| Some((self.entries.get(&key)?.place, key))).collect()
+    }
+
+    fn holds_of(&self, key: &ServiceKey, pool: &PoolName) -> bool {
+        let mut held = self.entries.get(key).into_iter().flat_map(Entry::held);
+        held.any(|address| self.register.pool_of(address) == Some(pool))
     }
 
     /// The labels of a namespace as they are now; `None` when it is gone.
@@ -71,29 +77,36 @@ impl Ledger {
         if self.namespaces.get(namespace) == labels.as_ref() {
             return changed;
         }
-        match labels {
-            Some(labels) => drop(self.namespaces.insert(namespace.to_owned(), labels)),
-            None => drop(self.namespaces.remove(namespace)),
-        }
-        let keys: Vec<_> = self.of_namespace(namespace);
+        let before = match labels {
+            Some(labels) => self.namespaces.insert(namespace.to_owned(), labels),
+            None => self.namespaces.remove(namespace),
+        };
+        let keys: Vec<_> = self.of_namespace(namespace).cloned().collect();
         if self.quotas.knows(namespace) {
             self.count_anew(namespace, &keys);
         }
         for key in &keys {
-            self.judge_fit(key);
+            if let Some(labels) = self.entries.get(key).and_then(|entry| entry.request.as_ref()) {
+                let labels = labels.labels.clone();
+                self.judge_fit(key, &labels, before.as_ref());
+            }
             self.decide(now, key, &mut changed);
         }
-        self.start_moves(now, &mut changed);
+        self.run(now, &mut changed);
         changed
     }
 
-    fn of_namespace(&self, namespace: &str) -> Vec<ServiceKey> {
+    pub(super) fn of_namespace(&self, namespace: &str) -> impl Iterator<Item = &ServiceKey> {
         let keys = self.entries.range(ServiceKey::new(namespace, "")..).map(|(key, _)| key);
-        keys.take_while(|key| key.namespace == namespace).cloned().collect()
+        keys.take_while(move |key| key.namespace == namespace)
     }
 
     fn held_by(&self, keys: &[ServiceKey]) -> Vec<(IpAddr, PoolName)> {
-        keys.iter().flat_map(|key| self.held(key)).collect()
+        let held = |key| {
+            let held = self.entries.get(key).into_iter().flat_map(Entry::held);
+            held.filter_map(move |address| Some((address, self.register.held_from(address, key)?.clone())))
+        };
+        keys.iter().flat_map(held).collect()
     }
 
     /// Counts what a namespace holds towards the quotas that it has now, and not towards those that it had.
@@ -122,11 +135,13 @@ impl Ledger {
                 continue;
             }
             self.quotas.join(name, &namespace);
-            for (address, pool) in self.held_by(&self.of_namespace(&namespace)) {
+            let keys: Vec<_> = self.of_namespace(&namespace).cloned().collect();
+            for (address, pool) in self.held_by(&keys) {
                 self.quotas.add_to(name, &namespace, &pool, address);
             }
         }
-        self.ask_refused(now, &mut changed);
+        self.agenda.ask_everyone();
+        self.run(now, &mut changed);
         changed
     }
 
@@ -145,12 +160,8 @@ impl Ledger {
         self.reservations.set(now, name, reservation);
         self.lay_out();
         self.reservations.touch_all();
-        if let Some(counts) = self.reservations.get(name).and_then(|reservation| reservation.counts.clone()) {
-            let register = &self.register;
-            self.reservations.keep_chosen(name, |address| register.pool_of(address) == Some(&counts.pool));
-            self.choose_counts(name);
-        }
-        self.ask_refused(now, &mut changed);
+        self.agenda.ask_everyone();
+        self.run(now, &mut changed);
         changed
     }
 
@@ -161,13 +172,13 @@ impl Ledger {
             for key in self.register.holders(address).cloned().collect::<Vec<_>>() {
                 self.decide(now, &key, &mut changed);
             }
-            if !self.register.blocked().contains_key(&address) {
-                self.serve_address(now, address, &mut changed);
-            }
             if let Some(pool) = self.register.pool_of(address).cloned() {
                 self.register.touch(&pool);
             }
         }
+        self.lay_out();
+        self.agenda.ask_everyone();
+        self.run(now, &mut changed);
         changed
     }
 
@@ -175,50 +186,50 @@ impl Ledger {
     pub fn set_moves(&mut self, now: Instant, moves: Moves) -> Changed {
         let mut changed = Vec::new();
         self.movement.moves = moves;
-        self.start_moves(now, &mut changed);
+        self.run(now, &mut changed);
         changed
     }
 
-    pub(super) fn lay_out(&mut self) -> Vec<ByFamily<Ranges>> {
-        vec![self.register.lay_out(self.reservations.claims())]
+    /// Lays every address on its shelf anew, and has reservations choose what they lack; gives back those that
+    /// changed shelves.
+    pub(super) fn lay_out(&mut self) -> ByFamily<Ranges> {
+        let mut moved = self.register.lay_out(self.reservations.claims());
+        let mut again = self.phase == Phase::Deciding;
+        while std::mem::take(&mut again) {
+            for name in self.reservations.choosing() {
+                if self.choose_anew(&name) {
+                    let more = self.register.lay_out(self.reservations.claims());
+                    moved.v4 = &moved.v4 | &more.v4;
+                    moved.v6 = &moved.v6 | &more.v6;
+                    again = true;
+                }
+            }
+        }
+        moved
     }
 
-    /// Has a reservation choose what it lacks of its counts, as far as its pool has something left.
-    fn choose_counts(&mut self, name: &ReservationName) -> Vec<ByFamily<Ranges>> {
-        let Some(reservation) = self.reservations.get(name) else { return Vec::new() };
-        let Some(pool) = reservation.counts.as_ref().map(|counts| counts.pool.clone()) else {
-            return Vec::new();
+    /// Has a reservation give up what it chose and cannot have, and choose what it lacks, as far as its pool has
+    /// something left; says whether there was anything of that.
+    fn choose_anew(&mut self, name: &ReservationName) -> bool {
+        let pool = self.reservations.get(name).and_then(|one| Some(one.counts.as_ref()?.pool.clone()));
+        let register = &self.register;
+        let keeps = |address| match (&pool, register.pool_of(address)) {
+            (Some(pool), Some(home)) => home == pool,
+            (Some(pool), None) => !register.pools().contains_key(pool),
+            (None, _) => false,
         };
+        let trimmed = self.reservations.trim(name, keeps, |address| register.is_held(address));
+        let (Some(pool), Some(one)) = (pool, self.reservations.get(name)) else { return trimmed };
         let shelf = Shelf { pool, reservation: None };
         let mut chosen = Vec::new();
         for family in Family::ALL {
-            let missing = usize::try_from(reservation.missing(family)).unwrap_or(usize::MAX);
-            let some =
-                self.register.space(&shelf, family).map(|space| space.some(missing)).unwrap_or_default();
-            chosen.extend(some.into_iter().map(|number| address(family, number)));
+            let missing = usize::try_from(one.missing(family)).unwrap_or(usize::MAX);
+            let some = self.register.space(&shelf, family).map(|space| space.some(missing));
+            chosen.extend(some.into_iter().flatten().map(|number| address(family, number)));
         }
-        if chosen.is_empty() || self.reservations.is_over(name) {
-            return Vec::new();
+        for address in &chosen {
+            self.reservations.choose(name, *address);
         }
-        for address in chosen {
-            self.reservations.choose(name, address);
-        }
-        self.lay_out()
-    }
-
-    /// Has reservations choose of a pool that has something left again.
-    pub(super) fn choose_missing(&mut self, now: Instant, pool: &PoolName, changed: &mut Changed) {
-        for name in self.reservations.short_of(pool) {
-            if !self.choose_counts(&name).is_empty() {
-                self.ask_refused(now, changed);
-            }
-        }
-    }
-
-    /// Asks everybody again who was refused, the longest waiting first.
-    pub(super) fn ask_refused(&mut self, now: Instant, changed: &mut Changed) {
-        for key in self.refused.values().cloned().collect::<Vec<_>>() {
-            self.decide(now, &key, changed);
-        }
+        trimmed || !chosen.is_empty()
     }
 }

@@ -2,86 +2,95 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::time::Instant;
 
-use names::{PoolName, ServiceKey};
+use names::{Labels, ServiceKey};
 
 use super::under::Home;
 use super::{Changed, Ledger};
 use crate::choose::{choose, replace, wants};
-use crate::entry::Entry;
-use crate::view::View;
-use crate::waiters::{Place, Wanted};
-use crate::{Decision, Grant, Moving, Note, OnRemove, Refusal, State};
+use crate::entry::{Entry, Waits};
+use crate::view::{View, admits};
+use crate::waiters::Lack;
+use crate::{Decision, Grant, Moving, Note, OnRemove, Refusal, Request, State};
 
 /// What a pool takes away from a Service.
-struct Away {
+pub(super) struct Away {
     addresses: Vec<IpAddr>,
     /// What is to become of these.
-    fate: OnRemove,
+    pub(super) fate: OnRemove,
 }
 
 impl Ledger {
     /// Decides a Service's request with what there is.
     pub(super) fn decide(&mut self, now: Instant, key: &ServiceKey, changed: &mut Changed) {
         if let Some(decision) = self.weigh(now, key) {
-            let shares = self.sharers.get(key).is_some();
-            let before = changed.len();
             self.carry_out(key, decision, changed);
-            if shares && changed.len() > before {
-                self.serve_sharers(now, key, changed);
-            }
         }
     }
 
-    /// What is to be decided; nothing for a Service that asks for nothing that can be understood.
-    fn weigh(&self, now: Instant, key: &ServiceKey) -> Option<Decision> {
+    /// What is to be decided; nothing for a Service that has not asked yet.
+    pub(super) fn weigh(&self, now: Instant, key: &ServiceKey) -> Option<Decision> {
         let entry = self.entries.get(key)?;
-        let request = entry.request.as_ref()?;
-        let held = self.held(key);
-        let view = self.view(key, request, &held);
         let moving = entry.decision.moving.clone().filter(|moving| moving.until > now);
-        if self.quotas.need_labels() && view.namespace.is_none() {
-            let refusal = Some(Refusal::NamespaceUnknown(key.namespace.clone()));
-            return Some(Decision { refusal, moving, ..entry.decision.clone() });
-        }
-        let old = entry.decision.grant.clone().map(|grant| self.located(&view, grant));
-        let away = old.as_ref().and_then(|old| self.away(entry, old));
-        let released = away.as_ref().is_some_and(|away| away.fate == OnRemove::Release);
-        let old = old.filter(|_| !released);
-        let mut decision = match choose(&view, old.as_ref()) {
-            Ok(grant) => Decision { grant: Some(grant), moving, ..Decision::default() },
-            Err(refusal) => {
-                let grant = old.and_then(|old| tolerated(&view, old));
+        let mut decision = match (entry.garbled.clone(), &entry.request) {
+            (Some(refusal), _) => {
+                let grant = entry.decision.grant.clone();
+                let grant =
+                    grant.and_then(|grant| without_released(&grant, self.away(key, entry, &grant).as_ref()));
                 Decision { grant, refusal: Some(refusal), moving, notes: Vec::new() }
             }
+            (None, Some(request)) => self.answer(now, &self.view(key, entry, request), moving),
+            (None, None) => return None,
         };
-        if let Some(away) = away.filter(|away| away.fate == OnRemove::Move) {
-            self.depart(now, &view, entry, &away, &mut decision);
-        }
+        let granted = decision.grant.as_ref().map_or(&[][..], |grant| &grant.addresses);
         if let Some(moving) = &mut decision.moving {
-            let grant = decision.grant.as_ref();
-            moving.from.retain(|old| grant.is_none_or(|grant| !grant.addresses.contains(old)));
+            moving.from.retain(|old| !granted.contains(old));
         }
         decision.moving = decision.moving.filter(|moving| !moving.from.is_empty());
-        decision.notes = self.notes(entry, decision.grant.as_ref());
+        decision.notes = self.notes(key, entry, decision.grant.as_ref());
         Some(decision)
     }
 
+    /// What a request gets that is understood.
+    fn answer(&self, now: Instant, view: &View<'_>, moving: Option<Moving>) -> Decision {
+        let here = |mut grant: Grant| {
+            grant.addresses.retain(|address| !view.intrudes(*address));
+            (!grant.addresses.is_empty()).then_some(grant)
+        };
+        let old = view.entry.decision.grant.clone().and_then(here);
+        let old = old.map(|grant| self.located(view, grant));
+        let away = old.as_ref().and_then(|old| self.away(view.key, view.entry, old));
+        let old = old.and_then(|old| without_released(&old, away.as_ref()));
+        let moving = moving.map(|mut moving| {
+            moving.from.retain(|address| !view.intrudes(*address));
+            moving
+        });
+        let (grant, refusal) = match choose(view, old.as_ref()) {
+            Ok(grant) => (Some(self.located(view, grant)), None),
+            Err(refusal) => (old, Some(refusal)),
+        };
+        let mut decision = Decision { grant, refusal, moving, notes: Vec::new() };
+        self.depart(now, view, &mut decision);
+        decision
+    }
+
     /// Begins the move of a Service that still holds what its pool takes away, or says why it cannot.
-    fn depart(&self, now: Instant, view: &View<'_>, entry: &Entry, away: &Away, decision: &mut Decision) {
+    fn depart(&self, now: Instant, view: &View<'_>, decision: &mut Decision) {
         let Some(grant) = decision.grant.clone().filter(|_| decision.refusal.is_none()) else { return };
-        let leaving: Vec<_> =
-            grant.addresses.iter().copied().filter(|address| away.addresses.contains(address)).collect();
-        if leaving.is_empty() || decision.moving.is_some() {
+        let away = self.away(view.key, view.entry, &grant).filter(|away| away.fate == OnRemove::Move);
+        let Some(Away { addresses: leaving, .. }) = away.filter(|_| decision.moving.is_none()) else {
             return;
-        }
+        };
         if !self.movement.has_room() {
-            let told = entry.decision.refusal.clone();
+            let told = view.entry.decision.refusal.clone();
             decision.refusal = told.filter(|told| matches!(told, Refusal::CannotMove { .. }));
             return;
         }
         match replace(view, &grant, &leaving) {
             Ok(new) => {
-                let from = grant.addresses.into_iter().filter(|old| !new.addresses.contains(old)).collect();
+                let granted = view.entry.granted().iter().copied();
+                let from =
+                    granted.filter(|old| grant.addresses.contains(old) && !new.addresses.contains(old));
+                let from = from.collect();
                 let until = now + self.movement.moves.overlap;
                 let moving = Moving { from, pool: grant.pool, until };
                 decision.moving = Some(moving).filter(|moving| moving.until > now);
@@ -111,133 +120,196 @@ impl Ledger {
     }
 
     /// What of a grant its pool takes away.
-    fn away(&self, entry: &Entry, grant: &Grant) -> Option<Away> {
+    pub(super) fn away(&self, key: &ServiceKey, entry: &Entry, grant: &Grant) -> Option<Away> {
         let pool = self.register.pools().get(&grant.pool);
         let drained = pool.is_some_and(|pool| pool.state == State::Drained);
-        let all = drained || entry.misfit.as_ref() == Some(&grant.pool);
-        let gone = |address: &IpAddr| all || self.register.pool_of(*address) != Some(&grant.pool);
+        let misfits = entry.misfit.as_ref() == Some(&grant.pool)
+            && pool.is_some_and(|pool| !self.fits(key, entry, pool));
+        let gone =
+            |address: &IpAddr| drained || misfits || self.register.pool_of(*address) != Some(&grant.pool);
         let addresses: Vec<_> = grant.addresses.iter().copied().filter(gone).collect();
         let last = self.gone.get(&grant.pool).copied().unwrap_or_default();
         let fate = if drained { OnRemove::Move } else { pool.map_or(last, |pool| pool.on_remove) };
         (!addresses.is_empty()).then_some(Away { addresses, fate })
     }
 
-    fn notes(&self, entry: &Entry, grant: Option<&Grant>) -> Vec<Note> {
+    fn notes(&self, key: &ServiceKey, entry: &Entry, grant: Option<&Grant>) -> Vec<Note> {
         let Some(grant) = grant else { return Vec::new() };
         let blocked = grant.addresses.iter().filter_map(|address| {
             let by = self.register.blocked().get(address)?.clone();
             Some(Note::Blocked { address: *address, by })
         });
-        let stays = self.away(entry, grant).filter(|away| away.fate == OnRemove::Keep);
+        let stays = self.away(key, entry, grant).filter(|away| away.fate == OnRemove::Keep);
         let outside = stays.map(|_| Note::Outside { pool: grant.pool.clone() });
         blocked.chain(outside).collect()
     }
 
-    /// Remembers whether a Service's pool is still for it, after its labels or its namespace's changed.
-    pub(super) fn judge_fit(&mut self, key: &ServiceKey) {
+    fn fits(&self, key: &ServiceKey, entry: &Entry, pool: &crate::Pool) -> bool {
+        let namespace = self.namespaces.get(&key.namespace);
+        entry.request.as_ref().is_none_or(|request| admits(pool, key, &request.labels, namespace).is_ok())
+    }
+
+    /// Remembers whether a Service's pool is still for it, after its labels or its namespace's changed from
+    /// these. That a pool's limits were tightened before is none of its doing.
+    pub(super) fn judge_fit(&mut self, key: &ServiceKey, labels: &Labels, namespace: Option<&Labels>) {
         let Some(entry) = self.entries.get(key) else { return };
-        let (Some(request), Some(grant)) = (&entry.request, &entry.decision.grant) else { return };
+        let held: Vec<_> = entry.held().collect();
+        let Some(grant) = &entry.decision.grant else { return };
         let pool = self.register.pools().get(&grant.pool);
-        let fits = pool.is_none_or(|pool| self.view(key, request, &[]).admits(pool).is_ok());
-        let misfit = (!fits).then(|| grant.pool.clone());
+        let fitted = pool.is_none_or(|pool| admits(pool, key, labels, namespace).is_ok());
+        let fits = pool.is_none_or(|pool| self.fits(key, entry, pool));
+        // Of a namespace that is not seen nobody knows the labels.
+        let known = self.namespaces.contains_key(&key.namespace) || namespace.is_none();
+        let misfit = match (fitted, fits) {
+            (_, true) => None,
+            (true, false) if known => Some(grant.pool.clone()),
+            (_, false) => entry.misfit.clone(),
+        };
+        for address in held {
+            self.touch_reservation(address);
+        }
         if let Some(entry) = self.entries.get_mut(key) {
             entry.misfit = misfit;
+        }
+    }
+
+    /// Forgets that a Service's pool was not for it, if it is again.
+    pub(super) fn forgive(&mut self, key: &ServiceKey) {
+        let Some(entry) = self.entries.get(key).filter(|entry| entry.misfit.is_some()) else { return };
+        let pool = entry.misfit.as_ref().and_then(|pool| self.register.pools().get(pool));
+        let fits = pool.is_none_or(|pool| self.fits(key, entry, pool));
+        if let Some(entry) = self.entries.get_mut(key).filter(|_| fits) {
+            entry.misfit = None;
         }
     }
 
     /// Makes a decision so: what is new in it is held from now on; what is no longer in it is held until the
     /// Service's status says so.
     pub(super) fn carry_out(&mut self, key: &ServiceKey, decision: Decision, changed: &mut Changed) {
+        let Some(entry) = self.entries.get_mut(key) else { return };
+        if entry.decision != decision {
+            let had: Vec<_> = entry.held().collect();
+            let before = std::mem::replace(&mut entry.decision, decision);
+            let kept = |address: &IpAddr| entry.granted().contains(address) || entry.left().contains(address);
+            entry.parting = had.iter().copied().filter(|address| !kept(address)).collect();
+            let pool = entry.decision.grant.as_ref().map(|grant| &grant.pool);
+            entry.misfit = entry.misfit.take().filter(|misfit| pool == Some(misfit));
+            changed.push(key.clone());
+            self.exchange(key, &before, &had);
+        }
+        self.regard_guests(key);
+        self.index(key);
+    }
+
+    /// Holds what a Service was granted in place of what it had before.
+    fn exchange(&mut self, key: &ServiceKey, before: &Decision, had: &[IpAddr]) {
         let Some(entry) = self.entries.get(key) else { return };
-        let (before, place) = (entry.held(), entry.place);
-        let old_pool = entry.decision.grant.as_ref().map(|grant| grant.pool.clone());
-        if let Some(grant) = &decision.grant {
+        let Decision { grant, moving, .. } = entry.decision.clone();
+        let parting: Vec<_> = entry.parting.iter().copied().collect();
+        let old = before.grant.as_ref();
+        let granted = grant.as_ref().map_or(&[][..], |grant| &grant.addresses);
+        if let Some(grant) = &grant {
             for address in &grant.addresses {
                 self.hold(*address, key, &grant.pool);
             }
+            self.register.touch(&grant.pool);
         }
-        let pool = decision.grant.as_ref().map(|grant| grant.pool.clone());
-        if pool != old_pool {
-            self.under.leave(key, old_pool.as_ref());
+        let left = |old: &&Grant| grant.as_ref().is_none_or(|grant| grant.pool != old.pool);
+        if let Some(old) = old.filter(left) {
+            self.under.leave(key, &old.pool);
+            self.register.touch(&old.pool);
         }
-        match &decision.moving {
+        match &moving {
             Some(moving) => self.movement.begin(key, moving.until, &moving.pool),
             None => self.movement.end(key),
         }
-        let Some(entry) = self.entries.get_mut(key) else { return };
-        let differs = entry.decision != decision;
-        entry.decision = decision;
-        entry.misfit = entry.misfit.take().filter(|misfit| pool.as_ref() == Some(misfit));
-        entry.parting.clear();
-        let kept = entry.held();
-        entry.parting = before.difference(&kept).copied().collect();
-        if differs {
-            changed.push(key.clone());
+        if self.sharers.regrant(key, old.map_or(&[], |old| &old.addresses), granted) {
+            self.wake_group(key);
         }
-        self.index(key, place);
+        let came = granted.iter().copied().filter(|address| !had.contains(address));
+        let went = parting.into_iter().filter(|address| before.holds(*address));
+        for address in came.chain(went).collect::<Vec<_>>() {
+            self.wake(address);
+        }
     }
 
-    pub(super) fn hold(&mut self, address: IpAddr, key: &ServiceKey, pool: &PoolName) {
-        let from = self.register.held_from(address, key);
-        if from == Some(pool) {
-            return;
+    /// Notes where a Service no longer is a guest: it has left, or the others have, or their terms agree again.
+    fn regard_guests(&mut self, key: &ServiceKey) {
+        let Some(entry) = self.entries.get(key) else { return };
+        let held: Vec<_> = entry.held().filter(|address| self.sharers.is_guest(*address, key)).collect();
+        for address in held {
+            let Some(entry) = self.entries.get(key) else { return };
+            let stays = !entry.parting.contains(&address);
+            let is_guest = stays && self.is_guest(address, key);
+            if !is_guest {
+                self.sharers.see_off(address, key);
+            }
         }
-        if let Some(from) = from {
-            self.quotas.remove(&key.namespace, &from.clone(), address);
-        }
-        self.register.hold(address, key, pool);
-        self.quotas.add(&key.namespace, pool, address);
-        if let Some(by) = self.register.shelf(address).and_then(|shelf| shelf.reservation.as_ref()) {
-            self.reservations.touch(by);
-        }
+    }
+
+    pub(super) fn is_guest(&self, address: IpAddr, key: &ServiceKey) -> bool {
+        let Some(entry) = self.entries.get(key) else { return false };
+        let anything = Request::of(crate::Families::One(crate::Family::V4));
+        let request = entry.request.as_ref().unwrap_or(&anything);
+        self.view(key, entry, request).is_guest(address)
     }
 
     /// Queues a Service for what it now waits for, and notes from which pool it holds what.
-    fn index(&mut self, key: &ServiceKey, place: Place) {
+    fn index(&mut self, key: &ServiceKey) {
         let Some(entry) = self.entries.get(key) else { return };
         let Decision { grant, refusal, moving, .. } = &entry.decision;
-        let away = grant.as_ref().and_then(|grant| self.away(entry, grant));
+        let away = grant.as_ref().and_then(|grant| self.away(key, entry, grant));
         let departs = away.as_ref().is_some_and(|away| away.fate == OnRemove::Move);
-        let queued = departs && moving.is_none() && refusal.is_none() && entry.request.is_some();
-        let stuck = matches!(refusal, Some(Refusal::CannotMove { .. })) && !self.movement.has_room();
-        let waiting = entry.request.as_ref();
-        let waiting =
-            waiting.map(|request| wants(&self.view(key, request, &[]), grant.as_ref(), refusal.as_ref()));
-        let waits = waiting.is_some() && refusal.is_some();
+        let may_move = match refusal {
+            None => true,
+            Some(Refusal::CannotMove { .. }) => !self.movement.has_room(),
+            Some(_) => false,
+        };
+        let queued = departs && may_move && moving.is_none() && entry.asks().is_some();
         let home = if away.is_some() { Home::Away } else { Home::There };
         let pool = grant.as_ref().map(|grant| grant.pool.clone());
-        if let Some(pool) = &pool {
-            self.under.enter(key, pool, home);
-            self.register.touch(pool);
+        let (place, waits) = (entry.place, self.waits(key, entry));
+        if let Some(pool) = pool {
+            self.under.enter(key, &pool, home);
         }
-        if queued || (departs && stuck) {
+        if queued {
             self.movement.queue(place, key);
         } else {
             self.movement.unqueue(place);
         }
-        if waits {
-            drop(self.refused.insert(place, key.clone()))
-        } else {
-            drop(self.refused.remove(&place))
-        }
-        self.wait(key, place, waiting.unwrap_or_default());
+        self.wait(key, waits);
     }
 
-    fn wait(&mut self, key: &ServiceKey, place: Place, wants: Vec<Wanted>) {
-        let Some(entry) = self.entries.get_mut(key).filter(|entry| entry.wants != wants) else { return };
-        for wanted in &entry.wants {
-            self.waiters.remove(wanted, place);
+    fn waits(&self, key: &ServiceKey, entry: &Entry) -> Option<Waits> {
+        let request = entry.asks()?;
+        let Decision { grant, refusal, .. } = &entry.decision;
+        let has = |family| grant.as_ref().is_some_and(|grant| grant.of(family).is_some());
+        let lack = match refusal {
+            Some(_) => Lack::Everything,
+            None if request.families.wanted().all(has) => return None,
+            None => Lack::Second,
+        };
+        let wants = wants(&self.view(key, entry, request), grant.as_ref(), refusal.as_ref());
+        Some(Waits { lack, wants })
+    }
+
+    fn wait(&mut self, key: &ServiceKey, waits: Option<Waits>) {
+        let Some(entry) = self.entries.get_mut(key).filter(|entry| entry.waits != waits) else { return };
+        if let Some(Waits { lack, wants }) = &entry.waits {
+            self.waiters.remove(entry.turn(*lack), wants);
         }
-        for wanted in &wants {
-            self.waiters.add(wanted.clone(), place, key.clone());
+        if let Some(Waits { lack, wants }) = &waits {
+            self.waiters.add(entry.turn(*lack), key, wants);
         }
-        entry.wants = wants;
+        entry.waits = waits;
     }
 }
 
-/// What a Service keeps that cannot have what it asks for: all, but for addresses on which another listens on
-/// one of its ports.
-fn tolerated(view: &View<'_>, mut held: Grant) -> Option<Grant> {
-    held.addresses.retain(|address| !view.port_clashes(*address));
-    (!held.addresses.is_empty()).then_some(held)
+/// What a pool that releases leaves of a grant.
+fn without_released(grant: &Grant, away: Option<&Away>) -> Option<Grant> {
+    let released = |address: &IpAddr| {
+        away.is_some_and(|away| away.fate == OnRemove::Release && away.addresses.contains(address))
+    };
+    let addresses: Vec<_> = grant.addresses.iter().copied().filter(|address| !released(address)).collect();
+    (!addresses.is_empty()).then(|| Grant { addresses, pool: grant.pool.clone() })
 }

@@ -1,9 +1,9 @@
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
 use std::time::Instant;
 
 use names::{PoolName, ServiceKey};
 
-use super::{Changed, Ledger};
 use crate::Moves;
 use crate::waiters::Place;
 
@@ -46,6 +46,13 @@ impl Movement {
         self.queue.remove(&place);
     }
 
+    /// The next one that is to be moved, after this one, if one may be.
+    pub(super) fn next_queued(&self, last: Option<Place>) -> Option<(Place, ServiceKey)> {
+        let from = last.map_or(Bound::Unbounded, Bound::Excluded);
+        let mut queue = self.queue.range((from, Bound::Unbounded)).filter(|_| self.has_room());
+        queue.next().map(|(place, key)| (*place, key.clone()))
+    }
+
     /// The next one whose move is over.
     pub(super) fn next_due(&mut self, now: Instant) -> Option<ServiceKey> {
         let (_, key) = self.ends.first().filter(|(until, _)| *until <= now)?;
@@ -65,18 +72,5 @@ impl Movement {
 
     pub(super) fn is_queued(&self, place: Place) -> bool {
         self.queue.contains_key(&place)
-    }
-}
-
-impl Ledger {
-    /// Moves the next ones, as many as may be moved at a time.
-    pub(super) fn start_moves(&mut self, now: Instant, changed: &mut Changed) {
-        for _ in 0..self.movement.queue.len() {
-            if !self.movement.has_room() {
-                return;
-            }
-            let Some((_, key)) = self.movement.queue.pop_first() else { return };
-            self.decide(now, &key, changed);
-        }
     }
 }

@@ -1,12 +1,14 @@
 use std::collections::BTreeSet;
 use std::net::IpAddr;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use names::{PoolName, ReservationName, ServiceKey};
 
 use super::Ledger;
 use crate::layout::Ranges;
-use crate::{Blocked, Count, Counted, Decision, Family, Phase, Pool, Refusal, ReservationState, Span};
+use crate::{
+    Blocked, Count, Counted, Decision, Family, Moves, OnRemove, Phase, Pool, Refusal, ReservationState, Span,
+};
 
 /// The most spans that are told.
 const SPANS: usize = 64;
@@ -93,11 +95,12 @@ impl Ledger {
         Counted { ipv4: of(Family::V4), ipv6: of(Family::V6) }
     }
 
+    /// Why a Service is not moved that is to be and does not wait for others only.
     fn stuck(&self, key: &ServiceKey) -> Option<&Refusal> {
-        match &self.decision(key)?.refusal {
-            Some(Refusal::CannotMove { why, .. }) => Some(why),
-            Some(_) | None => None,
-        }
+        let entry = self.entries.get(key)?;
+        let away = self.away(key, entry, entry.decision.grant.as_ref()?)?;
+        let told = entry.decision.refusal.as_ref().filter(|_| away.fate == OnRemove::Move)?;
+        if let Refusal::CannotMove { why, .. } = told { Some(why) } else { Some(told) }
     }
 
     fn is_queued(&self, key: &ServiceKey) -> bool {
@@ -107,7 +110,7 @@ impl Ledger {
     /// What [`Ledger::set_pool`] would do with this pool. Tried on a copy; nothing changes.
     pub fn preview(&self, now: Instant, name: &PoolName, pool: &Pool) -> Preview {
         let mut copy = self.clone();
-        copy.movement.moves.concurrent = usize::MAX;
+        copy.movement.moves = Moves { overlap: Duration::from_secs(1), concurrent: usize::MAX };
         copy.set_pool(now, name, Some(pool.clone()));
         let standing = copy.standing(name);
         let stuck = standing.as_ref().map_or(0, |standing| standing.stuck);
@@ -124,17 +127,9 @@ impl Ledger {
 
     /// Whether a Service would hold nothing more of what it was granted.
     fn loses(&self, key: &ServiceKey, after: Option<&Decision>) -> bool {
-        let granted = self.decision(key).and_then(|decision| decision.grant.as_ref());
-        let mut granted = granted.into_iter().flat_map(|grant| &grant.addresses);
-        let kept = |address: &IpAddr| {
-            let after = after.into_iter();
-            let mut held = after.flat_map(|after| {
-                let grant = after.grant.iter().flat_map(|grant| &grant.addresses);
-                grant.chain(after.moving.iter().flat_map(|moving| &moving.from))
-            });
-            held.any(|held| held == address)
-        };
-        granted.any(|address| !kept(address))
+        let grant = self.decision(key).and_then(|decision| decision.grant.as_ref());
+        let kept = |address: &IpAddr| after.is_some_and(|after| after.holds(*address));
+        grant.is_some_and(|grant| !grant.addresses.iter().all(kept))
     }
 
     /// What became of a reservation; nothing if there is none of that name.

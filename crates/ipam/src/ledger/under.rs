@@ -41,10 +41,8 @@ impl Under {
         }
     }
 
-    pub(super) fn leave(&mut self, key: &ServiceKey, pool: Option<&PoolName>) {
-        let Some((pool, tenants)) = pool.and_then(|pool| Some((pool, self.pools.get_mut(pool)?))) else {
-            return;
-        };
+    pub(super) fn leave(&mut self, key: &ServiceKey, pool: &PoolName) {
+        let Some(tenants) = self.pools.get_mut(pool) else { return };
         tenants.away.remove(key);
         if tenants.services.remove(key)
             && let Some(count) = tenants.namespaces.get_mut(&key.namespace)
@@ -61,6 +59,11 @@ impl Under {
 
     pub(super) fn is_empty(&self, pool: &PoolName) -> bool {
         !self.pools.contains_key(pool)
+    }
+
+    /// The pools from which something is held, those that are gone among them.
+    pub(super) fn pools(&self) -> impl Iterator<Item = &PoolName> {
+        self.pools.keys()
     }
 
     pub(super) fn services(&self, pool: &PoolName) -> impl Iterator<Item = &ServiceKey> {
