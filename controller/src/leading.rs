@@ -5,11 +5,12 @@ use std::time::Duration;
 use cluster::lease::{Claim, DURATION, Leadership};
 use cluster::{Key, versions};
 use futures::Stream;
+use futures::future::pending;
 use futures::stream::unfold;
 use k8s_openapi::api::core::v1::Service;
 use kube::Client;
 use tokio::sync::watch::Receiver;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep, sleep_until};
 use tracing::warn;
 
 use crate::world::Update;
@@ -17,6 +18,8 @@ use crate::world::Update;
 /// The name of the Lease.
 const LEASE: &str = "ferrite-controller";
 const RETRY: Duration = Duration::from_millis(500);
+/// How long a new leader waits to see what was listed before it lists again.
+const LIST_AGAIN: Duration = Duration::from_secs(1);
 
 /// What this process asks for.
 pub(crate) fn claim(namespace: String) -> Claim {
@@ -27,9 +30,14 @@ pub(crate) fn claim(namespace: String) -> Claim {
 }
 
 /// Whether this replica leads, each time that this changes. A new leader learns which Services there are, so that
-/// it waits until it has seen what the last one wrote to them.
-pub(crate) fn changes(client: Client, leadership: Receiver<Leadership>) -> impl Stream<Item = Update> + Send {
-    let following = Following { client, leadership, term: None };
+/// it waits until it has seen what the last one wrote to them. As long as it does not decide, it learns it anew: of
+/// a Service whose end it saw before the list came, which still has it, it would wait to see something for ever.
+pub(crate) fn changes(
+    client: Client,
+    leadership: Receiver<Leadership>,
+    decides: Receiver<bool>,
+) -> impl Stream<Item = Update> + Send {
+    let following = Following { client, leadership, decides, told: None };
     unfold(following, |mut following| async {
         let update = following.next().await?;
         Some((update, following))
@@ -39,20 +47,29 @@ pub(crate) fn changes(client: Client, leadership: Receiver<Leadership>) -> impl 
 struct Following {
     client: Client,
     leadership: Receiver<Leadership>,
-    /// The term that was told.
-    term: Option<u64>,
+    /// Whether it was seen what was listed.
+    decides: Receiver<bool>,
+    /// The term that was told, and when the Services were last listed for it.
+    told: Option<(u64, Instant)>,
 }
 
 impl Following {
     async fn next(&mut self) -> Option<Update> {
         loop {
             let term = self.leadership.borrow_and_update().told();
-            if term == self.term {
-                self.leadership.changed().await.ok()?;
-            } else if self.term.take().is_some() {
+            if term == self.told.map(|(term, _)| term) {
+                tokio::select! {
+                    changed = self.leadership.changed() => {
+                        changed.ok()?;
+                        continue;
+                    }
+                    () = undecided(self.told.map(|(_, at)| at), &self.decides) => {}
+                }
+            } else if self.told.take().is_some() {
                 return Some(Update::StandsBy);
-            } else if let Some(update) = self.catch_up().await {
-                self.term = term;
+            }
+            if let Some(update) = self.catch_up().await {
+                self.told = term.map(|term| (term, Instant::now()));
                 return Some(update);
             }
         }
@@ -65,6 +82,15 @@ impl Following {
             listed = services(client) => Some(Update::Leads(listed)),
             _ = self.leadership.wait_for(|leadership| leadership.told().is_none()) => None,
         }
+    }
+}
+
+/// Returns when what was listed then has not been seen for long.
+async fn undecided(listed: Option<Instant>, decides: &Receiver<bool>) {
+    let Some(listed) = listed else { return pending().await };
+    sleep_until(listed + LIST_AGAIN).await;
+    if *decides.borrow() {
+        pending().await
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::error::Error;
 use std::io;
+use std::mem;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -107,13 +108,15 @@ fn start(client: &Client, listener: TcpListener, flags: Flags) -> Running {
     let (stop, halt, resign) = (CancellationToken::new(), CancellationToken::new(), CancellationToken::new());
     let claim = leading::claim(flags.namespace);
     let striving = lease::run(client.clone(), claim, leads, resign.clone().cancelled_owned());
-    let updates = select(updates(client, flags.lb_class), leading::changes(client.clone(), leadership));
-    let doors = Doors { writer: writer.clone(), events };
+    let (deciding, decides) = watch::channel(false);
+    let leading = leading::changes(client.clone(), leadership, decides);
+    let updates = select(updates(client, flags.lb_class), leading).boxed();
+    let doors = Doors { writer: writer.clone(), events, deciding };
     let mut tasks = JoinSet::new();
     tasks.spawn(admin::serve(listener, admin, stop.clone().cancelled_owned()));
     tasks.spawn(until(stop.clone(), publishing));
     tasks.spawn(until(stop.clone(), writer.clone().run(client.clone(), MANAGER)));
-    tasks.spawn(until(halt.clone(), decide(world, updates.boxed(), doors, ready)));
+    tasks.spawn(until(halt.clone(), decide(world, updates, doors, ready)));
     tasks.spawn(async move {
         striving.await;
         stop.cancel();
@@ -135,6 +138,8 @@ fn early(ended: Option<Result<io::Result<()>, JoinError>>) -> Box<dyn Error> {
 struct Doors {
     writer: Writer,
     events: Events,
+    /// Whether the world decides.
+    deciding: watch::Sender<bool>,
 }
 
 /// The one task that owns the world.
@@ -142,6 +147,7 @@ async fn decide(mut world: World, mut updates: BoxStream<'static, Update>, doors
     loop {
         let effects = step(&mut world, &mut updates).await;
         effects.into_iter().for_each(|effect| doors.take(effect));
+        doors.deciding.send_if_modified(|before| mem::replace(before, world.decides()) != world.decides());
         if world.is_synced() && !ready.all_pass() {
             info!("every kind is listed; decisions are made from now on");
             ready.pass(SYNCED);

@@ -203,11 +203,16 @@ impl World {
         self.take_effects(now)
     }
 
-    fn decides(&self) -> bool {
+    /// Whether what is to be done follows from what it takes in.
+    pub(crate) fn decides(&self) -> bool {
         matches!(self.role, Role::Decides)
     }
 
+    /// A later list replaces an earlier one, and comes to nothing when all of that was seen.
     fn catch_up(&mut self, listed: BTreeMap<ServiceKey, u64>) {
+        if self.decides() {
+            return;
+        }
         let missing = listed.into_iter().filter(|(key, version)| self.versions.get(key) < Some(version));
         self.role = Role::CatchesUp(missing.collect());
     }

@@ -398,3 +398,17 @@ fn a_standby_decides_nothing_and_one_that_leads_waits_for_what_the_last_one_wrot
     cluster.tell(&key("y"));
     assert_eq!(["x", "y", "z"].map(|name| cluster.shows(name)), ["10.0.0.0", "10.0.0.1", "PoolExhausted"]);
 }
+
+#[test]
+fn a_service_that_ended_before_its_list_came_is_waited_for_until_the_next_list() {
+    let mut cluster = Cluster::with(&[("a", &["10.0.0.0/30"])]);
+    cluster.feed(Update::StandsBy);
+    cluster.feed(Update::Leads([(key("gone"), 7)].into()));
+    cluster.expose("x", json!({}));
+    assert_eq!(cluster.services[&key("x")]["status"], json!({ "loadBalancer": {} }), "gone was not seen yet");
+    cluster.lead();
+    assert_eq!(cluster.shows("x"), "10.0.0.0");
+    cluster.feed(Update::Leads([(key("gone"), 7)].into()));
+    cluster.expose("y", json!({}));
+    assert_eq!(cluster.shows("y"), "10.0.0.1", "a list that comes too late changes nothing");
+}
