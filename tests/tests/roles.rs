@@ -161,7 +161,16 @@ fn every_verb_of_the_roles_is_needed() {
         account.misses_nothing(&all);
     }
     lab.service("web").wait_addresses(2);
-    let kinds = ["ipaddresspools", "l2advertisements", "bgppeers", "bgpadvertisements", "speakerstatuses"];
+    let kinds = [
+        "ipaddresspools",
+        "addressquotas",
+        "addressreservations",
+        "ferriteconfigs",
+        "l2advertisements",
+        "bgppeers",
+        "bgpadvertisements",
+        "speakerstatuses",
+    ];
     for kind in kinds {
         wait::eventually(&format!("the {kind} say how they are"), SOON, || match with_status(&lab, kind) {
             0 => Err("none does"),

@@ -368,3 +368,15 @@ fn what_the_schemas_say_of_absent_fields_is_what_is_meant() {
         }
     }
 }
+
+#[test]
+fn a_configuration_of_another_name_is_refused() {
+    let named = |name: &str| {
+        let object = json!({
+            "apiVersion": "ferritelb.io/v1beta1", "kind": "FerriteConfig", "metadata": { "name": name }, "spec": {},
+        });
+        meaning(object, FerriteConfig::parse)
+    };
+    assert!(named("default").is_ok());
+    assert_eq!(named("other"), Err("metadata.name".to_owned()));
+}
