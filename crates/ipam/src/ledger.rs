@@ -108,11 +108,9 @@ impl Ledger {
 
     /// What may have changed since this was last asked.
     pub fn take_touched(&mut self) -> Touched {
-        Touched {
-            pools: self.register.take_touched(),
-            quotas: self.quotas.take_touched(),
-            reservations: self.reservations.take_touched(),
-        }
+        let mut pools = self.register.take_touched();
+        pools.extend(self.movement.take_touched());
+        Touched { pools, quotas: self.quotas.take_touched(), reservations: self.reservations.take_touched() }
     }
 
     /// Begins to decide, when all that was decided before is taken over: reservations choose what they lack of

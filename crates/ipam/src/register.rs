@@ -265,13 +265,20 @@ impl Register {
         if let Some(spaces) = self.shelves.get_mut(shelf) {
             spaces.of_mut(Family::of(address)).change(number(address), before, after);
         }
-        if before != after && !self.touched.contains(&shelf.pool) {
+        if before != after {
+            self.touch_pool_of(address);
+        }
+    }
+
+    fn touch_pool_of(&mut self, address: IpAddr) {
+        if let Some(shelf) = self.layout.shelf(address).filter(|shelf| !self.touched.contains(&shelf.pool)) {
             self.touched.insert(shelf.pool.clone());
         }
     }
 
     fn remember_rest(&mut self, rest: Rest) {
         let Rest { address, former, until } = rest;
+        self.touch_pool_of(address);
         self.ends.insert((until, address));
         self.former.entry(former.clone()).or_default().insert(address);
         self.resting.insert(address, (former, until));
@@ -279,6 +286,7 @@ impl Register {
 
     fn forget_rest(&mut self, address: IpAddr) {
         let Some((former, until)) = self.resting.remove(&address) else { return };
+        self.touch_pool_of(address);
         self.ends.remove(&(until, address));
         if let Some(theirs) = self.former.get_mut(&former) {
             theirs.remove(&address);

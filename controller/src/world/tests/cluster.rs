@@ -15,6 +15,8 @@ pub(super) struct Cluster {
     pub(super) services: BTreeMap<ServiceKey, Value>,
     /// Everything else, by kind and name.
     pub(super) objects: BTreeMap<(Kind, String), Value>,
+    /// Objects that were removed, in the order of their removal.
+    pub(super) removed: Vec<(Kind, String)>,
     pub(super) uids: u32,
     /// Names of the objects written since last asked.
     pub(super) writes: Vec<String>,
@@ -115,6 +117,7 @@ impl Cluster {
             class: None,
             services: BTreeMap::new(),
             objects: BTreeMap::new(),
+            removed: Vec::new(),
             uids: 0,
             writes: Vec::new(),
             notices: Vec::new(),
@@ -143,6 +146,26 @@ impl Cluster {
         self.world = World::new(Metrics::register(&mut Registry::default()));
         self.tell_everything();
         self.list();
+    }
+
+    /// The API server is back: what happened meanwhile is listed, and what was held back is written.
+    pub(super) fn recover(&mut self) {
+        if !self.down {
+            return;
+        }
+        self.down = false;
+        let gone: Vec<_> =
+            self.world.services.keys().filter(|key| !self.services.contains_key(key)).cloned().collect();
+        for key in gone {
+            self.tell(&key);
+        }
+        for (kind, name) in std::mem::take(&mut self.removed) {
+            if !self.objects.contains_key(&(kind, name.clone())) {
+                self.tell_object(kind, &name);
+            }
+        }
+        self.tell_everything();
+        self.write();
     }
 
     pub(super) fn tell_everything(&mut self) {
@@ -272,6 +295,7 @@ impl Cluster {
 
     pub(super) fn remove(&mut self, kind: Kind, name: &str) {
         self.objects.remove(&(kind, name.to_owned()));
+        self.removed.push((kind, name.to_owned()));
         self.tell_object(kind, name);
     }
 

@@ -14,6 +14,8 @@ pub(super) struct Movement {
     running: BTreeMap<ServiceKey, (Instant, PoolName)>,
     ends: BTreeSet<(Instant, ServiceKey)>,
     queue: BTreeMap<Place, ServiceKey>,
+    /// Pools out of which another number is moved than before.
+    touched: BTreeSet<PoolName>,
 }
 
 impl Movement {
@@ -22,15 +24,24 @@ impl Movement {
     }
 
     pub(super) fn begin(&mut self, key: &ServiceKey, until: Instant, from: &PoolName) {
+        if self.running.get(key).is_some_and(|running| (running.0, &running.1) == (until, from)) {
+            return;
+        }
         self.end(key);
+        self.touched.insert(from.clone());
         self.running.insert(key.clone(), (until, from.clone()));
         self.ends.insert((until, key.clone()));
     }
 
     pub(super) fn end(&mut self, key: &ServiceKey) {
-        if let Some((until, _)) = self.running.remove(key) {
+        if let Some((until, from)) = self.running.remove(key) {
             self.ends.remove(&(until, key.clone()));
+            self.touched.insert(from);
         }
+    }
+
+    pub(super) fn take_touched(&mut self) -> BTreeSet<PoolName> {
+        std::mem::take(&mut self.touched)
     }
 
     pub(super) fn queue(&mut self, place: Place, key: &ServiceKey) {
