@@ -1,5 +1,7 @@
 //! Addresses that several Services show in their status.
 
+use proptest::prelude::*;
+
 use super::*;
 use crate::{Protocol, Sharing};
 
@@ -233,4 +235,91 @@ fn an_address_given_up_and_shown_again_is_known_from_then_on() {
     assert_eq!(unit(&view), ["b"]);
     put(&mut view, holder("a", TrafficPolicy::Cluster, None), &["n1"]);
     assert_eq!(unit(&view), ["b"]);
+}
+
+/// One thing that happens to one of four Services, which may have one address of two.
+#[derive(Debug, Clone)]
+enum Event {
+    Show { who: usize, anew: bool, address: usize, port: (Protocol, u16), backend: Backend },
+    Gone { who: usize },
+    Planned,
+}
+
+fn event() -> impl Strategy<Value = Event> {
+    let ports = prop::sample::select(vec![TCP_80, UDP_80, (Protocol::Tcp, 443)]);
+    let backends = prop::sample::select(vec![Backend::Cluster, Backend::LocalToAny, Backend::Unselected]);
+    let show = (0usize..4, any::<bool>(), 0usize..2, ports, backends)
+        .prop_map(|(who, anew, address, port, backend)| Event::Show { who, anew, address, port, backend });
+    prop_oneof![6 => show, 1 => (0usize..4).prop_map(|who| Event::Gone { who }), 3 => Just(Event::Planned)]
+}
+
+fn happen(view: &mut View, event: Event, generation: usize) {
+    match event {
+        Event::Planned => view.planned(),
+        Event::Gone { who } => drop(view.set_service(key_of(&who.to_string()), None)),
+        Event::Show { who, anew, address, port, backend } => {
+            let address = [VIP, VIP6][address].parse().unwrap();
+            let key = key_of(&who.to_string());
+            let before = view.services.get(&key).filter(|_| !anew).map(|service| service.uid.clone());
+            let service = Service {
+                uid: before.unwrap_or_else(|| format!("{who}-{generation}")),
+                addresses: [(address, None)].into(),
+                ..holder("", TrafficPolicy::Cluster, sharing("k", port, backend))
+            };
+            view.set_service(key, Some(service));
+        }
+    }
+}
+
+/// The uids of those that an address is announced for.
+fn uids(view: &View, address: &str) -> Vec<String> {
+    view.unit(address.parse().unwrap()).into_iter().map(|(_, service)| service.uid.clone()).collect()
+}
+
+proptest! {
+    #[test]
+    fn nobody_takes_an_address_from_one_that_a_plan_was_made_for(
+        events in prop::collection::vec(event(), 0..60)
+    ) {
+        let mut view = View::default();
+        let mut planned = BTreeMap::new();
+        for (generation, event) in events.into_iter().enumerate() {
+            let is_plan = matches!(event, Event::Planned);
+            happen(&mut view, event, generation);
+            for address in [VIP, VIP6] {
+                let holds = |uid: &String| {
+                    view.holders(address.parse().unwrap()).any(|(_, service)| service.uid == *uid)
+                };
+                let unit = uids(&view, address);
+                prop_assert_eq!(unit.is_empty(), !view.is_held(address.parse().unwrap()));
+                if let Some(first) = planned.get(address).filter(|first| holds(first)) {
+                    prop_assert_eq!(Some(first), unit.first());
+                } else {
+                    planned.remove(address);
+                }
+                if let Some(first) = unit.into_iter().next().filter(|_| is_plan) {
+                    planned.insert(address, first);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn no_two_of_a_unit_clash(events in prop::collection::vec(event(), 0..40)) {
+        let mut view = View::default();
+        for (generation, event) in events.into_iter().enumerate() {
+            happen(&mut view, event, generation);
+            for address in [VIP, VIP6] {
+                let unit = view.unit(address.parse().unwrap());
+                let ports: Vec<_> =
+                    unit.iter().flat_map(|(_, one)| &one.sharing.as_ref().unwrap().ports).collect();
+                let different: BTreeSet<_> = ports.iter().collect();
+                prop_assert_eq!(ports.len(), different.len());
+                let backends: Vec<_> =
+                    unit.iter().map(|(_, one)| &one.sharing.as_ref().unwrap().backend).collect();
+                prop_assert!(backends.windows(2).all(|pair| pair[0] == pair[1]));
+                prop_assert!(unit.len() < 2 || backends[0] != &Backend::Unselected);
+            }
+        }
+    }
 }
