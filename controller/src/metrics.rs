@@ -55,6 +55,7 @@ pub(crate) struct Metrics {
     quota_limit: Family<ByQuota, Gauge>,
     allocations: Counter,
     refusals: Family<ByReason, Counter>,
+    waiting: Family<ByReason, Gauge>,
     status_write_seconds: Histogram,
     leads: Gauge,
 }
@@ -73,6 +74,7 @@ impl Metrics {
             quota_limit: Family::default(),
             allocations: Counter::default(),
             refusals: Family::default(),
+            waiting: Family::default(),
             status_write_seconds: Histogram::new(BUCKETS),
             leads: Gauge::default(),
         };
@@ -89,6 +91,11 @@ impl Metrics {
             "refusals",
             "Times that a Service was told why it does not get what it asks for",
             metrics.refusals.clone(),
+        );
+        all.register(
+            "services_waiting",
+            "Services that do not have what they ask for, or are not moved",
+            metrics.waiting.clone(),
         );
         all.register("leader", "1 while this replica decides, else 0", metrics.leads.clone());
         all.register_with_unit(
@@ -141,6 +148,14 @@ impl Metrics {
 
     pub(crate) fn refused(&self, reason: &'static str) {
         self.refusals.get_or_create(&ByReason { reason }).inc();
+    }
+
+    /// Why a Service waited, and waits now.
+    pub(crate) fn waits(&self, before: Option<&'static str>, now: Option<&'static str>) {
+        if before != now {
+            before.map(|reason| self.waiting.get_or_create(&ByReason { reason }).dec());
+            now.map(|reason| self.waiting.get_or_create(&ByReason { reason }).inc());
+        }
     }
 
     pub(crate) fn shown(&self, took: Duration) {

@@ -230,7 +230,8 @@ impl World {
         }
     }
 
-    fn forget_counts(&self) {
+    fn forget_counts(&mut self) {
+        self.forget_waits();
         for name in self.pools.keys() {
             self.metrics.pool(name, Family::V4, None);
             self.metrics.pool(name, Family::V6, None);

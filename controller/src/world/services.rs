@@ -26,6 +26,8 @@ pub(super) struct KnownService {
     decided: Timestamp,
     /// Since when its status has to be written and does not show it yet.
     writing: Option<Instant>,
+    /// Why it does not have what it asks for.
+    waits: Option<&'static str>,
 }
 
 /// Why a Service's status is looked at.
@@ -92,7 +94,7 @@ impl World {
         if let Some(known) = self.services.get_mut(&key) {
             known.seen = seen;
         } else {
-            let known = KnownService { uid, created, seen, decided: now.wall, writing: None };
+            let known = KnownService { uid, created, seen, decided: now.wall, writing: None, waits: None };
             self.services.insert(key.clone(), known);
             if self.decides() {
                 self.adopt(&key, now);
@@ -150,10 +152,18 @@ impl World {
 
     /// Frees what a Service holds that is no longer ours; says whether it was.
     fn leave(&mut self, key: &ServiceKey, now: Now) -> bool {
-        let known = self.services.remove(key).is_some();
+        let known = self.services.remove(key);
+        self.metrics.waits(known.as_ref().and_then(|known| known.waits), None);
         let changed = self.ledger.release(now.instant, key);
         self.show_all(changed, now);
-        known
+        known.is_some()
+    }
+
+    /// Counts nobody any more among those that wait.
+    pub(super) fn forget_waits(&mut self) {
+        for known in self.services.values_mut() {
+            self.metrics.waits(known.waits.take(), None);
+        }
     }
 
     /// Makes a Service's status say what is decided, if it does not.
@@ -164,6 +174,8 @@ impl World {
         if occasion == Occasion::Decided {
             known.decided = now.wall;
         }
+        let waits = decision.refusal.as_ref().map(Refusal::reason);
+        self.metrics.waits(std::mem::replace(&mut known.waits, waits), waits);
         let Some(patch) = known.seen.patch(&outcome(decision, now), known.decided) else {
             // What is on its way to be written may be older than what is decided.
             if let Some(since) = known.writing.take() {

@@ -230,8 +230,8 @@ impl IpAddressPool {
         self.spec.parse(created(self))
     }
 
-    /// The pool that goes on while the manifest is paused, as the status records it. A record that means nothing
-    /// is none.
+    /// The pool that goes on while the manifest is paused or means nothing, as the status records it. A record that
+    /// means nothing is none.
     pub fn in_effect(&self) -> Option<ipam::Pool> {
         let spec = self.status.as_ref()?.in_effect.as_ref()?;
         spec.parse(created(self)).ok().map(|meaning| meaning.pool)
@@ -240,12 +240,13 @@ impl IpAddressPool {
     /// What an announcing node has to know of it.
     ///
     /// # Errors
-    /// As [`IpAddressPoolSpec::parse`].
+    /// As [`IpAddressPoolSpec::parse`], if the status does not say what goes on instead.
     pub fn announced(&self) -> Result<announce::Pool, Invalid> {
-        let PoolMeaning { pool, hold } = self.parse()?;
-        let prefixes: Vec<IpNetwork> = match hold {
-            Hold::None => pool.prefixes,
-            Hold::Paused => self.in_effect().map(|pool| pool.prefixes).unwrap_or_default(),
+        let in_effect = self.in_effect().map(|pool| pool.prefixes);
+        let prefixes: Vec<IpNetwork> = match self.parse() {
+            Ok(PoolMeaning { pool, hold: Hold::None }) => pool.prefixes,
+            Ok(PoolMeaning { hold: Hold::Paused, .. }) => in_effect.unwrap_or_default(),
+            Err(invalid) => in_effect.ok_or(invalid)?,
         };
         Ok(announce::Pool { labels: self.labels().clone(), prefixes })
     }

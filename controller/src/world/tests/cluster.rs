@@ -10,6 +10,7 @@ use crate::world::*;
 /// change, as the watches do.
 pub(super) struct Cluster {
     pub(super) world: World,
+    registry: Registry,
     pub(super) now: Now,
     pub(super) class: Option<&'static str>,
     pub(super) services: BTreeMap<ServiceKey, Value>,
@@ -111,8 +112,10 @@ impl Cluster {
     }
 
     pub(super) fn unlisted() -> Self {
+        let mut registry = Registry::default();
         Self {
-            world: World::new(Metrics::register(&mut Registry::default())),
+            world: World::new(Metrics::register(&mut registry)),
+            registry,
             now: epoch(),
             class: None,
             services: BTreeMap::new(),
@@ -175,6 +178,13 @@ impl Cluster {
         for (kind, name) in self.objects.keys().cloned().collect::<Vec<_>>() {
             self.tell_object(kind, &name);
         }
+    }
+
+    /// What `/metrics` says of the first process.
+    pub(super) fn metrics(&self) -> String {
+        let mut text = String::new();
+        prometheus_client::encoding::text::encode(&mut text, &self.registry).unwrap();
+        text
     }
 
     pub(super) fn feed(&mut self, update: Update) {

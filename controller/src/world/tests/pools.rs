@@ -223,7 +223,7 @@ fn what_stays_although_the_pool_no_longer_has_it_is_counted() {
     );
     assert_eq!(
         status["holders"],
-        json!([{ "namespace": "default", "addresses": 2 }, { "namespace": "team", "addresses": 1 }])
+        json!([{ "namespace": "default", "services": 2 }, { "namespace": "team", "services": 1 }])
     );
     assert_at_rest(&mut cluster);
     cluster.pool("a", json!({ "addresses": ["10.0.1.0/31"] }));
@@ -385,4 +385,39 @@ fn a_status_that_was_not_written_when_the_lease_was_lost_is_written_by_who_has_i
     assert_eq!(cluster.status(Kind::Pool, "a")["totalIPv4"], 2);
     assert_eq!(cluster.world.ledger.holders("10.0.0.0".parse().unwrap()).next(), None);
     assert_eq!(cluster.world.services.get(&key("x")).map(|_| ()), None);
+}
+
+#[test]
+fn the_metrics_follow_pools_quotas_moves_and_those_that_wait_and_end_with_the_lead() {
+    let mut cluster = Cluster::with(&[("a", &["10.0.0.0/30"]), ("b", &["10.0.1.0/32"])]);
+    cluster.apply(Kind::Quota, "q", json!({ "spec": { "namespaces": ["team"], "ipv4": 1 } }));
+    for name in ["team/x", "team/y", "z"] {
+        cluster.expose(name, json!({}));
+    }
+    assert!(cluster.metrics().contains("services_waiting{reason=\"QuotaExceeded\"} 1\n"));
+    cluster.delete("z");
+    cluster.pool("a", json!({ "addresses": ["10.0.0.0/30"], "drain": true }));
+    cluster.wait(WHILE);
+    for line in [
+        "pool_addresses{pool=\"a\",family=\"ipv4\"} 4",
+        "pool_assigned{pool=\"a\",family=\"ipv4\"} 1",
+        "pool_available{pool=\"a\",family=\"ipv4\"} 3",
+        "pool_quarantined{pool=\"a\",family=\"ipv4\"} 1",
+        "pool_moves{pool=\"a\",state=\"running\"} 1",
+        "quota_used{quota=\"q\",family=\"ipv4\"} 2",
+        "quota_limit{quota=\"q\",family=\"ipv4\"} 1",
+    ] {
+        assert!(
+            cluster.metrics().contains(&format!("\nferritelb_controller_{line}\n")),
+            "{line}\n{}",
+            cluster.metrics()
+        );
+    }
+    cluster.delete("team/y");
+    let metrics = cluster.metrics();
+    let mut waiting = metrics.lines().filter(|line| line.contains("services_waiting{"));
+    assert!(waiting.all(|line| line.ends_with(" 0")), "{metrics}");
+    cluster.feed(Update::StandsBy);
+    let metrics = cluster.metrics();
+    assert!(!metrics.contains("pool=") && !metrics.contains("quota="), "{metrics}");
 }

@@ -71,7 +71,7 @@ pub struct IpAddressPoolStatus {
     /// Addresses that are free, by family.
     #[serde(default)]
     pub free: String,
-    /// The namespaces whose Services have the most addresses of the pool, the first the most.
+    /// The namespaces with the most Services that have addresses of the pool, the first the most.
     #[serde(default)]
     #[schemars(schema_with = "schema::bounded::<NamespaceHolds, 5>")]
     pub holders: Vec<NamespaceHolds>,
@@ -92,14 +92,14 @@ pub struct IpAddressPoolStatus {
     pub conditions: Vec<Condition>,
 }
 
-/// How many addresses the Services of a namespace have.
+/// How many Services of a namespace have addresses of the pool.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct NamespaceHolds {
     /// The namespace.
     pub namespace: String,
-    /// Of both families.
+    /// How many.
     #[schemars(schema_with = "schema::count")]
-    pub addresses: i64,
+    pub services: i64,
 }
 
 /// An address that was freed not long ago.
@@ -158,9 +158,9 @@ fn by_family([v4, v6]: [Option<Count>; 2]) -> String {
 }
 
 impl NamespaceHolds {
-    /// So many addresses in this namespace.
-    pub fn new(namespace: impl Into<String>, addresses: usize) -> Self {
-        Self { namespace: namespace.into(), addresses: i64::try_from(addresses).unwrap_or(i64::MAX) }
+    /// So many Services in this namespace.
+    pub fn new(namespace: impl Into<String>, services: usize) -> Self {
+        Self { namespace: namespace.into(), services: i64::try_from(services).unwrap_or(i64::MAX) }
     }
 }
 

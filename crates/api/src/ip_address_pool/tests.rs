@@ -69,6 +69,14 @@ fn while_it_is_paused_the_spec_in_effect_goes_on() {
 }
 
 #[test]
+fn while_it_means_nothing_what_is_in_effect_is_announced() {
+    let announced = |status: Value| pool(json!({"addresses": ["x"]}), status).announced();
+    let before = json!({"inEffect": {"addresses": ["192.0.2.0/24"]}});
+    assert_eq!(announced(before).unwrap().prefixes, ["192.0.2.0/24".parse().unwrap()]);
+    assert_eq!(announced(json!({})).unwrap_err().field, "spec.addresses[0]");
+}
+
+#[test]
 fn what_is_in_effect_is_as_old_as_its_pool() {
     let pool = pool(
         json!({"addresses": ["192.0.2.0/24"]}),
