@@ -99,13 +99,17 @@ pub(crate) fn wants(view: &View<'_>, held: Option<&Grant>, refusal: Option<&Refu
         None => {}
     }
     if let Some(held) = held.filter(|held| view.request.allows(&held.pool)) {
-        for family in view.request.families.wanted().filter(|family| held.of(*family).is_none()) {
+        // What it has may be what is to be replaced.
+        let lacks = |family: &Family| refusal.is_some() || held.of(*family).is_none();
+        for family in view.request.families.wanted().filter(lacks) {
             from_pool(view, &held.pool, Families::One(family), &mut wants);
         }
     }
     let helps = refusal.is_some() || !wants.is_empty();
     let sharing = view.request.sharing.iter().filter(|_| helps);
     wants.extend(sharing.map(|sharing| Wanted::Sharer(sharing.key.clone())));
+    wants.sort();
+    wants.dedup();
     wants
 }
 
@@ -254,13 +258,13 @@ fn offer(view: &View<'_>, (name, _): Named<'_>, family: Family) -> Option<(Merit
 /// that its quotas allow.
 fn shared(view: &View<'_>, pool: &PoolName, family: Family) -> Option<IpAddr> {
     let sharing = view.request.sharing.as_ref()?;
-    let mut joinable = view.sharers.group(&sharing.key).filter(|address| {
+    let mut joinable = view.sharers.open(sharing).filter(|address| {
         let shelf = view.register.shelf(*address).filter(|shelf| shelf.pool == *pool);
         Family::of(*address) == family
             && shelf.is_some_and(|shelf| view.may_use(*address, shelf).is_ok())
             && view.register.holders(*address).any(|other| other != view.key)
             && !view.register.blocked().contains_key(address)
-            && view.join(*address).is_ok()
+            && view.may_join(*address)
     });
     let affords =
         |address: &IpAddr| view.afford(&Grant { addresses: vec![*address], pool: pool.clone() }).is_ok();

@@ -136,14 +136,11 @@ impl Ledger {
         }
         entry.garbled = None;
         let sharing = request.sharing.clone();
-        let labels = match entry.request.replace(request) {
-            Some(before) => Some(before.labels),
-            None => None,
-        };
+        let labels = entry.request.replace(request).map(|before| before.labels);
         if self.sharers.terms(key) != sharing.as_ref().map_or(Terms::Alone, Terms::Known) {
             self.share(key, sharing);
         }
-        if let Some(labels) = labels {
+        if let Some(labels) = labels.filter(|labels| self.labels(key) != Some(labels)) {
             let namespace = self.namespaces.get(&key.namespace).cloned();
             self.judge_fit(key, &labels, namespace.as_ref());
         }
@@ -152,11 +149,16 @@ impl Ledger {
         changed
     }
 
+    fn labels(&self, key: &ServiceKey) -> Option<&Labels> {
+        Some(&self.entries.get(key)?.request.as_ref()?.labels)
+    }
+
     /// Has a Service share on other terms. Where it then clashes with others, it is their guest.
     fn share(&mut self, key: &ServiceKey, sharing: Option<Sharing>) {
         let Some(entry) = self.entries.get(key) else { return };
-        self.sharers.set(key, sharing, entry.granted());
-        for address in entry.held().collect::<Vec<_>>() {
+        let held: Vec<_> = entry.held().collect();
+        self.sharers.set(key, sharing, entry.granted(), &held);
+        for address in held {
             if self.is_guest(address, key) {
                 self.sharers.welcome(address, key);
             }

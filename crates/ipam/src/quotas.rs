@@ -49,6 +49,8 @@ pub(crate) struct Exchange<'a> {
     pub(crate) pool: &'a PoolName,
     /// What it would be granted.
     pub(crate) grant: &'a [IpAddr],
+    /// Which of it others were granted too, by their namespaces.
+    pub(crate) shared: &'a BTreeSet<(IpAddr, &'a str)>,
     /// What it was granted.
     pub(crate) granted: &'a [IpAddr],
     /// All that it holds, with the pool of each.
@@ -236,8 +238,17 @@ impl Quotas {
     pub(crate) fn check(&self, exchange: &Exchange<'_>) -> Result<(), Refusal> {
         for name in self.of(&exchange.key.namespace) {
             let Some(counted) = self.all.get(name) else { continue };
+            // What only those hold that are leaving it would not go on counting by itself.
+            let stays = |address: &IpAddr| {
+                let mut others = exchange.shared.iter().filter(|(shared, _)| shared == address);
+                exchange.granted.contains(address)
+                    || others.any(|(_, other)| match counted.quota.per {
+                        Per::Namespace => *other == exchange.key.namespace,
+                        Per::Quota => self.of(other).contains(name),
+                    })
+            };
             for family in Family::ALL {
-                counted.check(name, family, exchange)?;
+                counted.check(name, family, exchange, stays)?;
             }
         }
         Ok(())
@@ -331,14 +342,20 @@ impl Counted {
         Some(limit.saturating_sub(used.saturating_sub(left)).max(replaced))
     }
 
-    fn check(&self, name: &QuotaName, family: Family, exchange: &Exchange<'_>) -> Result<(), Refusal> {
+    fn check(
+        &self,
+        name: &QuotaName,
+        family: Family,
+        exchange: &Exchange<'_>,
+        stays: impl Fn(&IpAddr) -> bool,
+    ) -> Result<(), Refusal> {
         let (Some(limit), Some(room)) = (self.quota.limit(family), self.room(family, exchange)) else {
             return Ok(());
         };
         let scope = self.quota.scope(&exchange.key.namespace);
         let counter = self.counters.get(&scope);
-        let counts =
-            |address: &IpAddr| counter.is_some_and(|counter| counter.addresses.contains_key(address));
+        let counted = |address: &IpAddr| counter.is_some_and(|one| one.addresses.contains_key(address));
+        let counts = |address: &IpAddr| counted(address) && stays(address);
         let news =
             exchange.grant.iter().filter(|address| Family::of(**address) == family && !counts(address));
         if u32::try_from(news.count()).unwrap_or(u32::MAX) <= room {

@@ -74,6 +74,11 @@ impl Register {
         self.holdings.get(&address).into_iter().flat_map(BTreeMap::keys)
     }
 
+    /// How many hold an address.
+    pub(crate) fn count(&self, address: IpAddr) -> usize {
+        self.holdings.get(&address).map_or(0, BTreeMap::len)
+    }
+
     /// The pool from which a Service holds an address.
     pub(crate) fn held_from(&self, address: IpAddr, key: &ServiceKey) -> Option<&PoolName> {
         self.holdings.get(&address)?.get(key)

@@ -6,7 +6,7 @@ use names::{Labels, PoolName, ReservationName, ServiceKey};
 
 use crate::layout::{ByFamily, Claim, Ranges};
 use crate::pool::{bounds, number};
-use crate::{Counted, Family, Holder, Phase, Reclaim, Reservation};
+use crate::{Audience, Counted, Family, Holder, Phase, Reclaim, Reservation};
 
 /// The reservations there are. Their `chosen` and `released` addresses are kept here up to date.
 #[derive(Debug, Clone, Default)]
@@ -14,7 +14,9 @@ pub(crate) struct Reservations {
     all: BTreeMap<ReservationName, Reservation>,
     /// Those for one Service each.
     of_service: BTreeMap<ServiceKey, BTreeSet<ReservationName>>,
-    /// Those for many.
+    /// Those for Services of certain namespaces.
+    of_namespace: BTreeMap<String, BTreeSet<ReservationName>>,
+    /// Those for others.
     shared: BTreeSet<ReservationName>,
     expired: BTreeSet<ReservationName>,
     ends: BTreeSet<(Instant, ReservationName)>,
@@ -57,6 +59,13 @@ impl Reservations {
             Holder::Service(key) => {
                 self.of_service.entry(key.clone()).or_default().insert(name.clone());
             }
+            Holder::Audience(Audience { namespaces, namespace_selectors, .. })
+                if namespace_selectors.is_empty() && !namespaces.is_empty() =>
+            {
+                for namespace in namespaces {
+                    self.of_namespace.entry(namespace.clone()).or_default().insert(name.clone());
+                }
+            }
             Holder::Audience(_) => drop(self.shared.insert(name.clone())),
         }
         match reservation.expires {
@@ -75,6 +84,14 @@ impl Reservations {
             if theirs.is_empty() {
                 self.of_service.remove(key);
             }
+        }
+        if let Holder::Audience(many) = &old.holder {
+            for namespace in &many.namespaces {
+                if let Some(theirs) = self.of_namespace.get_mut(namespace) {
+                    theirs.remove(name);
+                }
+            }
+            self.of_namespace.retain(|_, theirs| !theirs.is_empty());
         }
         self.shared.remove(name);
         self.expired.remove(name);
@@ -107,7 +124,8 @@ impl Reservations {
         namespace: Option<&'a Labels>,
     ) -> impl Iterator<Item = &'a ReservationName> {
         let own = self.of_service.get(key).into_iter().flatten();
-        let shared = self.shared.iter().filter(move |name| {
+        let listed = self.of_namespace.get(&key.namespace).into_iter().flatten();
+        let shared = listed.chain(&self.shared).filter(move |name| {
             self.all.get(*name).is_some_and(|reservation| reservation.holder.is(key, labels, namespace))
         });
         own.chain(shared).filter(|name| !self.expired.contains(*name))

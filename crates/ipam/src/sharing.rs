@@ -26,7 +26,7 @@ pub enum Protocol {
 }
 
 /// Where a Service's traffic may come in, so far as those that share an address must agree on it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Backend {
     /// On any node (`externalTrafficPolicy: Cluster`).
     Cluster,

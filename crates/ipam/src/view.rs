@@ -1,4 +1,4 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use names::{Labels, PoolName, ReservationName, ServiceKey};
@@ -130,6 +130,15 @@ impl<'a> View<'a> {
         })
     }
 
+    /// The same, without a reason.
+    pub(crate) fn may_join(&self, address: IpAddr) -> bool {
+        let holds = self.register.held_from(address, self.key).is_some();
+        match &self.request.sharing {
+            Some(sharing) if !holds => self.sharers.agree(address, self.register.count(address), sharing),
+            Some(_) | None => self.join(address).is_ok(),
+        }
+    }
+
     /// Whether this Service may go on holding an address. One that its status showed it shares, or that others
     /// came to share with it, is not lost because these change their terms: they are the guests then.
     ///
@@ -190,8 +199,9 @@ impl<'a> View<'a> {
         if self.quotas.of(&self.key.namespace).is_empty() {
             return Ok(());
         }
-        let held = self.held();
-        self.quotas.check(&self.exchange(&grant.pool, &grant.addresses, &held))
+        let (held, shared) = (self.held(), self.shared(&grant.addresses));
+        let exchange = self.exchange(&grant.pool, &held);
+        self.quotas.check(&Exchange { grant: &grant.addresses, shared: &shared, ..exchange })
     }
 
     /// The quota that leaves no room for an address more of a family of a pool, not even in place of what the
@@ -201,16 +211,25 @@ impl<'a> View<'a> {
             return None;
         }
         let held = self.held();
-        self.quotas.stop(&self.exchange(pool, &[], &held), family)
+        self.quotas.stop(&self.exchange(pool, &held), family)
     }
 
-    fn exchange<'b>(
-        &'b self,
-        pool: &'b PoolName,
-        grant: &'b [IpAddr],
-        held: &'b [(IpAddr, &'b PoolName)],
-    ) -> Exchange<'b> {
-        Exchange { key: self.key, pool, grant, granted: self.entry.granted(), held }
+    fn exchange<'b>(&'b self, pool: &'b PoolName, held: &'b [(IpAddr, &'b PoolName)]) -> Exchange<'b> {
+        const NONE: &BTreeSet<(IpAddr, &str)> = &BTreeSet::new();
+        Exchange { key: self.key, pool, grant: &[], shared: NONE, granted: self.entry.granted(), held }
+    }
+
+    /// Which of these addresses others were granted, by their namespaces.
+    fn shared(&self, addresses: &[IpAddr]) -> BTreeSet<(IpAddr, &'a str)> {
+        let mut shared = BTreeSet::new();
+        for address in addresses {
+            let others = self.register.holders(*address).filter(|other| *other != self.key);
+            let has = |other: &&ServiceKey| {
+                self.entries.get(*other).is_some_and(|other| other.granted().contains(address))
+            };
+            shared.extend(others.filter(has).map(|other| (*address, other.namespace.as_str())));
+        }
+        shared
     }
 
     /// What one waits for whom a quota stops.

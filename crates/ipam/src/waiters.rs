@@ -77,6 +77,11 @@ impl Waiters {
         }
     }
 
+    /// Whether nobody waits for anything.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.queues.is_empty()
+    }
+
     /// Whether somebody waits for this.
     pub(crate) fn has(&self, wanted: &Wanted) -> bool {
         self.queues.contains_key(wanted)

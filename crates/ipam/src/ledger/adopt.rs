@@ -36,46 +36,59 @@ impl Ledger {
             None => self.sharers.set_unknown(key),
         }
         let mut refusals = Vec::new();
-        let (mut granted, mut left) = (Vec::new(), Vec::new());
+        let (mut granted, mut left, mut doubtful) = (Vec::new(), Vec::new(), Vec::new());
         let mut seen = had;
         for address in addresses.into_iter().filter(|address| seen.insert(*address)) {
             let leaves = moving.as_ref().filter(|moving| moving.from.contains(&address));
             let pool = leaves.map(|moving| &moving.pool).or(recorded.as_ref());
-            if let Some(refusal) = self.unadoptable(key, address, pool) {
+            let agrees = self.agrees(key, address);
+            if !agrees && let Some(refusal) = self.clashes(key, address) {
                 refusals.push(refusal);
+            } else if pool.is_none() && self.register.pool_of(address).is_none() {
+                refusals.push(Refusal::AddressNotInPool { address, pools: Vec::new() });
             } else if leaves.is_some() {
                 left.push(address);
             } else {
                 granted.push(address);
+            }
+            if !agrees {
+                doubtful.push(address);
             }
         }
         let grant = self.regranted(granted, recorded);
         let moving = moving.map(|moving| Moving { from: left, ..moving });
         let moving = moving.filter(|moving| !moving.from.is_empty());
         self.take_over(key, grant, moving);
+        for address in doubtful {
+            if self.register.held_from(address, key).is_some() && self.is_guest(address, key) {
+                self.sharers.welcome(address, key);
+            }
+        }
         refusals
     }
 
-    /// Why an address cannot be adopted. One that others hold on other terms is, unless they listen on one port:
-    /// its Service was their guest before, and is decided anew. Terms that were never
-    /// understood are trusted to agree with those that are.
-    fn unadoptable(&self, key: &ServiceKey, address: IpAddr, recorded: Option<&PoolName>) -> Option<Refusal> {
+    /// Whether a Service and all that hold an address share it on terms that agree.
+    fn agrees(&self, key: &ServiceKey, address: IpAddr) -> bool {
+        let holders = self.register.count(address);
+        let sharing = self.sharers.get(key);
+        holders == 0 || sharing.is_some_and(|sharing| self.sharers.agree(address, holders, sharing))
+    }
+
+    /// Who keeps an address from being adopted. One that others hold on other terms is adopted, unless they listen
+    /// on one port: its Service was their guest before, and is decided anew. Terms that were never understood are
+    /// trusted to agree with those that are.
+    fn clashes(&self, key: &ServiceKey, address: IpAddr) -> Option<Refusal> {
         let ours = self.sharers.terms(key);
-        for other in self.register.holders(address).filter(|other| *other != key) {
-            let clashes = match (ours, self.sharers.terms(other)) {
-                (Terms::Known(ours), Terms::Known(theirs)) => {
-                    matches!(ours.clash(theirs), Some(Clash::Port(..)))
-                }
-                (Terms::Alone, Terms::Known(_)) | (Terms::Known(_), Terms::Alone) => false,
-                (Terms::Unknown, Terms::Known(_)) | (Terms::Known(_), Terms::Unknown) => false,
-                (Terms::Alone | Terms::Unknown, _) => true,
-            };
-            if clashes {
-                return Some(Refusal::AddressInUse { address, by: other.clone() });
+        let clashes = |other: &&ServiceKey| match (ours, self.sharers.terms(other)) {
+            (Terms::Known(ours), Terms::Known(theirs)) => {
+                matches!(ours.clash(theirs), Some(Clash::Port(..)))
             }
-        }
-        let homeless = recorded.is_none() && self.register.pool_of(address).is_none();
-        homeless.then_some(Refusal::AddressNotInPool { address, pools: Vec::new() })
+            (Terms::Alone | Terms::Unknown, Terms::Known(_)) => false,
+            (Terms::Known(_), Terms::Alone | Terms::Unknown) => false,
+            (Terms::Alone | Terms::Unknown, Terms::Alone | Terms::Unknown) => true,
+        };
+        let by = self.register.holders(address).filter(|other| *other != key).find(clashes)?;
+        Some(Refusal::AddressInUse { address, by: by.clone() })
     }
 
     fn regranted(&self, addresses: Vec<IpAddr>, recorded: Option<PoolName>) -> Option<Grant> {
@@ -100,11 +113,7 @@ impl Ledger {
         }
         let moving = moving.or_else(|| self.decision(key)?.moving.clone());
         let decision = Decision { grant, moving, ..Decision::default() };
-        let held: Vec<_> = decision.held().collect();
         self.carry_out(key, decision, &mut Changed::new());
-        for address in held.into_iter().filter(|address| self.is_guest(*address, key)).collect::<Vec<_>>() {
-            self.sharers.welcome(address, key);
-        }
     }
 
     /// Takes over that an address rests, as its pool's status says.

@@ -55,6 +55,9 @@ impl Ledger {
             self.agenda.push(Source::Named(address));
         }
         self.agenda.guests.extend(self.sharers.guests(address).cloned());
+        if self.waiters.is_empty() {
+            return;
+        }
         // Nobody can join who has not the key of all that hold it.
         let holder = self.register.holders(address).next().cloned();
         match holder {

@@ -19,6 +19,15 @@ pub(super) struct Away {
     pub(super) fate: OnRemove,
 }
 
+/// What becomes of a Service's addresses.
+struct Exchange {
+    before: Decision,
+    after: Decision,
+    /// All that it held before, and what it parts with now.
+    had: Vec<IpAddr>,
+    parting: Vec<IpAddr>,
+}
+
 impl Ledger {
     /// Decides a Service's request with what there is.
     pub(super) fn decide(&mut self, now: Instant, key: &ServiceKey, changed: &mut Changed) {
@@ -195,17 +204,20 @@ impl Ledger {
             let pool = entry.decision.grant.as_ref().map(|grant| &grant.pool);
             entry.misfit = entry.misfit.take().filter(|misfit| pool == Some(misfit));
             changed.push(key.clone());
-            self.exchange(key, &before, &had);
+            let parting = entry.parting.iter().copied().collect();
+            let after = entry.decision.clone();
+            self.exchange(key, Exchange { before, after, had, parting });
         }
-        self.regard_guests(key);
+        if self.sharers.has_guests() {
+            self.regard_guests(key);
+        }
         self.index(key);
     }
 
     /// Holds what a Service was granted in place of what it had before.
-    fn exchange(&mut self, key: &ServiceKey, before: &Decision, had: &[IpAddr]) {
-        let Some(entry) = self.entries.get(key) else { return };
-        let Decision { grant, moving, .. } = entry.decision.clone();
-        let parting: Vec<_> = entry.parting.iter().copied().collect();
+    fn exchange(&mut self, key: &ServiceKey, exchange: Exchange) {
+        let Exchange { before, after, had, parting } = exchange;
+        let Decision { grant, moving, .. } = after;
         let old = before.grant.as_ref();
         let granted = grant.as_ref().map_or(&[][..], |grant| &grant.addresses);
         if let Some(grant) = &grant {
@@ -228,7 +240,7 @@ impl Ledger {
         }
         let came = granted.iter().copied().filter(|address| !had.contains(address));
         let went = parting.into_iter().filter(|address| before.holds(*address));
-        for address in came.chain(went).collect::<Vec<_>>() {
+        for address in came.chain(went) {
             self.wake(address);
         }
     }
@@ -269,6 +281,7 @@ impl Ledger {
         let home = if away.is_some() { Home::Away } else { Home::There };
         let pool = grant.as_ref().map(|grant| grant.pool.clone());
         let (place, waits) = (entry.place, self.waits(key, entry));
+        let waits = (entry.waits != waits).then_some(waits);
         if let Some(pool) = pool {
             self.under.enter(key, &pool, home);
         }
@@ -277,7 +290,9 @@ impl Ledger {
         } else {
             self.movement.unqueue(place);
         }
-        self.wait(key, waits);
+        if let Some(waits) = waits {
+            self.wait(key, waits);
+        }
     }
 
     fn waits(&self, key: &ServiceKey, entry: &Entry) -> Option<Waits> {
@@ -294,7 +309,7 @@ impl Ledger {
     }
 
     fn wait(&mut self, key: &ServiceKey, waits: Option<Waits>) {
-        let Some(entry) = self.entries.get_mut(key).filter(|entry| entry.waits != waits) else { return };
+        let Some(entry) = self.entries.get_mut(key) else { return };
         if let Some(Waits { lack, wants }) = &entry.waits {
             self.waiters.remove(entry.turn(*lack), wants);
         }

@@ -205,7 +205,15 @@ impl Cluster {
         new.set_moves(now, self.moves);
         let mut keys: Vec<_> = self.services.keys().cloned().collect();
         // Whose status says Allocated comes first, the elder before.
-        let guilty = |key: &ServiceKey| self.at_fault.iter().any(|(other, _)| other == key);
+        let showing = |address: IpAddr| {
+            let services = self.services.iter();
+            services.filter(move |(_, one)| one.shown.addresses.contains(&address)).map(|(key, _)| key)
+        };
+        let guilty = |key: &ServiceKey| {
+            let mut faults = self.at_fault.iter().filter(|(other, _)| other == key);
+            let agree = |other: &ServiceKey| other == key || agree(&old, key, other);
+            faults.any(|(_, address)| !showing(*address).all(agree))
+        };
         keys.sort_by_key(|key| (guilty(key), !self.services[key].shown.allocated, old.entries[key].place));
         let mut lost_at_start = Vec::new();
         for key in &keys {
@@ -235,6 +243,14 @@ impl Cluster {
             let shown = self.services.get_mut(&key).map(|service| &mut service.shown.addresses);
             shown.into_iter().for_each(|shown| shown.retain(|one| *one != address));
         }
+    }
+}
+
+/// Whether two share, on terms that agree.
+fn agree(ledger: &Ledger, one: &ServiceKey, other: &ServiceKey) -> bool {
+    match (ledger.sharers.get(one), ledger.sharers.get(other)) {
+        (Some(one), Some(other)) => one.clash(other).is_none(),
+        _ => false,
     }
 }
 

@@ -13,8 +13,9 @@ impl Ledger {
         if from == Some(pool) {
             return;
         }
-        if let Some(from) = from.cloned() {
-            self.quotas.remove(&key.namespace, &from, address);
+        match from.cloned() {
+            Some(from) => self.quotas.remove(&key.namespace, &from, address),
+            None => self.sharers.join(address, key),
         }
         self.register.hold(address, key, pool);
         self.quotas.add(&key.namespace, pool, address);
@@ -32,6 +33,7 @@ impl Ledger {
         for address in addresses {
             let Some(pool) = self.register.held_from(address, key).cloned() else { continue };
             self.register.free(now, address, key);
+            self.sharers.part(address, key);
             self.sharers.see_off(address, key);
             self.quotas.remove(&key.namespace, &pool, address);
             given_away |= self.give_back(key, address);

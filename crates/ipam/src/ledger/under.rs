@@ -31,8 +31,7 @@ impl Under {
             Some(tenants) => tenants,
             None => self.pools.entry(pool.clone()).or_default(),
         };
-        if !tenants.services.contains(key) {
-            tenants.services.insert(key.clone());
+        if tenants.services.insert(key.clone()) {
             *tenants.namespaces.entry(key.namespace.clone()).or_default() += 1;
         }
         match home {

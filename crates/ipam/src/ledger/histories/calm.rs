@@ -32,7 +32,10 @@ impl Cluster {
             let own = matches!(step, Step::Allocate(..)) && step.service() == Some(key);
             let waited = was.refusal.is_some() && self.services[key].asks.is_ok();
             let lacked = before.ledger.entries[key].waits.is_some();
-            let taken = was.grant.as_ref().map(|grant| self.away(key, grant));
+            let taken = was.grant.as_ref().map(|grant| match self.away(key, grant) {
+                (_, OnRemove::Keep) => self.away(key, &self.found_again(grant)),
+                taken => taken,
+            });
             let fate =
                 taken.as_ref().filter(|(away, _)| !away.is_empty()).map_or(OnRemove::Keep, |(_, fate)| *fate);
             let sharing = granted.iter().any(|address| self.was_at_fault(before, key, *address));
@@ -66,6 +69,14 @@ impl Cluster {
             decisions.filter(|decision| decision.moving.is_some()).count()
         };
         assert!(moving(self) <= self.moves.concurrent.max(moving(before)) || adopted, "too many moves");
+    }
+
+    /// A grant of a pool that is gone, with the one that has all its addresses now.
+    fn found_again(&self, grant: &Grant) -> Grant {
+        let homes: BTreeSet<_> = grant.addresses.iter().map(|address| self.home(*address)).collect();
+        let home = homes.first().copied().flatten().filter(|_| homes.len() == 1);
+        let home = home.filter(|_| !self.pools.contains_key(&grant.pool));
+        Grant { pool: home.unwrap_or(&grant.pool).clone(), ..grant.clone() }
     }
 
     fn was_at_fault(&self, before: &Self, key: &ServiceKey, address: IpAddr) -> bool {
@@ -129,5 +140,5 @@ impl Cluster {
 
 /// Two reasons that depend on what was looked at first.
 pub(super) fn is_full(reason: Option<&str>) -> bool {
-    matches!(reason, Some("PoolExhausted" | "QuotaExceeded"))
+    matches!(reason, Some("PoolExhausted" | "QuotaExceeded" | "NamespaceUnknown"))
 }

@@ -3,7 +3,6 @@
 use super::calm::is_full;
 use super::domain::all;
 use super::*;
-use crate::sharers::Terms;
 use crate::{Count, Grant, Per, State};
 
 impl Cluster {
@@ -68,10 +67,7 @@ impl Cluster {
     }
 
     fn agree(&self, one: &ServiceKey, other: &ServiceKey) -> bool {
-        match (self.ledger.sharers.terms(one), self.ledger.sharers.terms(other)) {
-            (Terms::Known(one), Terms::Known(other)) => one.clash(other).is_none(),
-            _ => false,
-        }
+        agree(&self.ledger, one, other)
     }
 
     /// What a pool has is held, left or kept for others, counted one by one.
