@@ -7,7 +7,7 @@ use names::{PoolName, ServiceKey};
 use super::{Changed, Ledger};
 use crate::register::Rest;
 use crate::sharers::Terms;
-use crate::{Clash, Decision, Grant, Moving, Refusal, Request};
+use crate::{Decision, Grant, Moving, Refusal, Request};
 
 /// What a Service's status says that it holds.
 #[derive(Debug, Clone, Default)]
@@ -36,13 +36,14 @@ impl Ledger {
             None => self.sharers.set_unknown(key),
         }
         let mut refusals = Vec::new();
-        let (mut granted, mut left, mut doubtful) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut granted, mut left) = (Vec::new(), Vec::new());
         let mut seen = had;
         for address in addresses.into_iter().filter(|address| seen.insert(*address)) {
             let leaves = moving.as_ref().filter(|moving| moving.from.contains(&address));
             let pool = leaves.map(|moving| &moving.pool).or(recorded.as_ref());
-            let agrees = self.agrees(key, address);
-            if !agrees && let Some(refusal) = self.clashes(key, address) {
+            if !self.agrees(key, address)
+                && let Some(refusal) = self.clashes(key, address)
+            {
                 refusals.push(refusal);
             } else if pool.is_none() && self.register.pool_of(address).is_none() {
                 refusals.push(Refusal::AddressNotInPool { address, pools: Vec::new() });
@@ -51,19 +52,11 @@ impl Ledger {
             } else {
                 granted.push(address);
             }
-            if !agrees {
-                doubtful.push(address);
-            }
         }
         let grant = self.regranted(granted, recorded);
         let moving = moving.map(|moving| Moving { from: left, ..moving });
         let moving = moving.filter(|moving| !moving.from.is_empty());
         self.take_over(key, grant, moving);
-        for address in doubtful {
-            if self.register.held_from(address, key).is_some() && self.is_guest(address, key) {
-                self.sharers.welcome(address, key);
-            }
-        }
         refusals
     }
 
@@ -74,18 +67,15 @@ impl Ledger {
         holders == 0 || sharing.is_some_and(|sharing| self.sharers.agree(address, holders, sharing))
     }
 
-    /// Who keeps an address from being adopted. One that others hold on other terms is adopted, unless they listen
-    /// on one port: its Service was their guest before, and is decided anew. Terms that were never understood are
-    /// trusted to agree with those that are.
+    /// Who keeps an address from being adopted: one that does not share it on the same terms. Where those of one of
+    /// them were never understood, they are trusted to agree; else what cannot be read of one would cost the others
+    /// their address.
     fn clashes(&self, key: &ServiceKey, address: IpAddr) -> Option<Refusal> {
         let ours = self.sharers.terms(key);
         let clashes = |other: &&ServiceKey| match (ours, self.sharers.terms(other)) {
-            (Terms::Known(ours), Terms::Known(theirs)) => {
-                matches!(ours.clash(theirs), Some(Clash::Port(..)))
-            }
-            (Terms::Alone | Terms::Unknown, Terms::Known(_)) => false,
-            (Terms::Known(_), Terms::Alone | Terms::Unknown) => false,
-            (Terms::Alone | Terms::Unknown, Terms::Alone | Terms::Unknown) => true,
+            (Terms::Known(ours), Terms::Known(theirs)) => ours.clash(theirs).is_some(),
+            (Terms::Unknown, Terms::Known(_)) | (Terms::Known(_), Terms::Unknown) => false,
+            (Terms::Alone, _) | (_, Terms::Alone) | (Terms::Unknown, Terms::Unknown) => true,
         };
         let by = self.register.holders(address).filter(|other| *other != key).find(clashes)?;
         Some(Refusal::AddressInUse { address, by: by.clone() })

@@ -95,18 +95,19 @@ impl Cluster {
 
     /// A restart changes no status, and turns nobody down for another reason, where statuses were up to date.
     pub(super) fn check_restart(&self, before: &Self) {
-        if before.stale().next().is_some() {
+        // What is held on terms that do not agree any more is lost at a restart, and may help others.
+        let clashes = |(key, address): &(ServiceKey, IpAddr)| {
+            before.ledger.holders(*address).any(|other| other != key && !agree(&before.ledger, key, other))
+        };
+        if before.stale().next().is_some() || before.at_fault.iter().any(clashes) {
             return;
         }
         for (key, Service { asks, shown }) in &self.services {
             let (was, is) = (before.decision(key).expect("it was"), self.decision(key).expect("it is"));
-            let shares = before.held(key).iter().any(|one| before.at_fault.iter().any(|(_, at)| at == one));
             let pool = was.grant.as_ref().map(|grant| &grant.pool);
             let forgotten =
                 before.misfits.contains_key(key) || pool.is_some_and(|pool| before.gone.contains_key(pool));
-            if shares
-                || (asks.is_err() && before.held(key).iter().any(|one| self.ledger.holders(*one).count() > 1))
-            {
+            if asks.is_err() && before.held(key).iter().any(|one| self.ledger.holders(*one).count() > 1) {
                 continue;
             }
             let now = Shown::of(is);
