@@ -5,13 +5,24 @@
 //! first come first served. The work is proportional to what a change touches: free space is kept as ranges,
 //! and those that wait stand in queues by what would help them.
 //!
-//! What it never does: move or take away an address because a pool changed or went, or for the sake of another
-//! Service. A held address changes only when its own Service asks for something else, and not before the new
-//! one is granted. A freed address rests, and is reused early only when its pool has no other.
+//! Every address belongs to one [`Pool`] at most, the eldest that contains it, and there to one [`Reservation`]
+//! or none. Whom a pool is for, a [`Quota`] and a reservation bind every grant, whatever the request says; they
+//! bind the next one, and take nothing away.
 //!
-//! It knows no Kubernetes, no clock and no randomness: `now` is an argument, and pools are tried in the order
-//! of their names. Two Services that are brought in with the same address: the one adopted first keeps it.
-//! Rests are not kept over a restart of the process.
+//! What it never does: take away an address for the sake of another Service, or because of an edit that does not
+//! say so ([`OnRemove`], [`State::Drained`]). An address that its own Service asks to be replaced goes when there
+//! is another, and so does one that is moved; only two Services that listen on one port cannot both keep it. A
+//! freed address rests, and is reused early only when there is no other.
+//!
+//! What a Service gives up is held until its status says so ([`Ledger::settle`]), so that no two statuses show what
+//! only one may have. Who is served is told; that its status is written is up to the caller.
+//!
+//! It knows no Kubernetes, no clock and no randomness: `now` is an argument, and pools are tried in the order of
+//! their priorities and names. A process that starts tells it the pools, namespaces, quotas, what is blocked and
+//! what rests, then brings in the statuses ([`Ledger::adopt`]), of two with one address the one first that is to
+//! keep it, then the reservations, and begins ([`Ledger::start`]). It has forgotten then that a pool is gone whose
+//! last version would have moved its Services, that labels changed under one, and on which terms those share
+//! whose request cannot be understood; it keeps what they have.
 //!
 //! ```
 //! # use ipam::*;

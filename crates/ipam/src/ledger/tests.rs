@@ -1,25 +1,59 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
+use names::{Operator, Requirement, Selector};
+
 use super::*;
 use crate::pool::REUSE_AFTER;
-use crate::{Assignment, BuggyAddresses, Count, Families, Note, Pool, Span};
+use crate::{
+    Assignment, Audience, Backend, Blocked, BuggyAddresses, Count, Counts, Created, Families, Holder, Moves,
+    Note, Per, Pool, Protocol, Quota, Reclaim, Reservation, Span, State,
+};
+
+mod moves;
+mod sharing;
+mod tenancy;
+mod territory;
 
 #[expect(clippy::disallowed_methods, reason = "a test has to get a time from somewhere")]
 fn start() -> Instant {
     Instant::now()
 }
 
-fn pool(prefixes: &[&str]) -> Pool {
-    Pool { prefixes: prefixes.iter().map(|prefix| prefix.parse().unwrap()).collect(), ..Pool::default() }
+fn prefixes(prefixes: &[&str]) -> Vec<ipnetwork::IpNetwork> {
+    prefixes.iter().map(|prefix| prefix.parse().unwrap()).collect()
+}
+
+fn pool(all: &[&str]) -> Pool {
+    Pool { prefixes: prefixes(all), ..Pool::default() }
 }
 
 fn named(name: &str) -> PoolName {
     PoolName::new(name)
 }
 
+/// A Service by name, or by namespace and name.
 fn key(name: &str) -> ServiceKey {
-    ServiceKey::new("default", name)
+    let (namespace, name) = name.split_once('/').unwrap_or(("default", name));
+    ServiceKey::new(namespace, name)
+}
+
+fn selector(key: &str, value: &str) -> Selector {
+    let operator = Operator::In(BTreeSet::from([value.to_owned()]));
+    Selector::new([Requirement { key: key.into(), operator }])
+}
+
+fn of_namespace(namespace: &str) -> Audience {
+    Audience { namespaces: BTreeSet::from([namespace.to_owned()]), ..Audience::default() }
+}
+
+fn labelled(request: Request, value: &str) -> Request {
+    Request { labels: Labels::from([("l".to_owned(), value.to_owned())]), ..request }
+}
+
+fn shares(request: Request, key: &str, port: u16) -> Request {
+    let ports = BTreeSet::from([(Protocol::Tcp, port)]);
+    Request { sharing: Some(Sharing { key: key.to_owned(), ports, backend: Backend::Cluster }), ..request }
 }
 
 fn any(families: Families) -> Request {
@@ -65,6 +99,24 @@ impl Desk {
         self.show(changed)
     }
 
+    fn namespace(&mut self, name: &str, labels: &[(&str, &str)]) -> Vec<String> {
+        let labels = labels.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+        let changed = self.ledger.set_namespace(self.now, name, Some(labels));
+        self.show(changed)
+    }
+
+    fn block(&mut self, blocked: &[(&str, Blocked)]) -> Vec<String> {
+        let blocked = blocked.iter().map(|(address, by)| (address.parse().unwrap(), by.clone())).collect();
+        let changed = self.ledger.set_blocked(self.now, blocked);
+        self.show(changed)
+    }
+
+    fn pass(&mut self, seconds: u64) -> Vec<String> {
+        self.now += Duration::from_secs(seconds);
+        let changed = self.ledger.handle_timeout(self.now);
+        self.show(changed)
+    }
+
     fn release(&mut self, name: &str) -> Vec<String> {
         let changed = self.ledger.release(self.now, &key(name));
         self.show(changed)
@@ -92,14 +144,17 @@ impl Desk {
         self.ledger.holders(address.parse().unwrap()).next().is_some()
     }
 
-    /// Addresses, pool and reason, as far as there are any.
+    /// Addresses, pool, what it is moved from and reason, as far as there are any.
     fn told(&self, name: &str) -> String {
         let Some(decision) = self.ledger.decision(&key(name)) else { return "unknown".into() };
         let grant = decision.grant.iter().flat_map(|grant| {
             grant.addresses.iter().map(ToString::to_string).chain([format!("from {}", grant.pool)])
         });
+        let from = decision.moving.iter().flat_map(|moving| {
+            ["moving from".to_owned()].into_iter().chain(moving.from.iter().map(ToString::to_string))
+        });
         let refusal = decision.refusal.iter().map(|refusal| refusal.reason().to_owned());
-        grant.chain(refusal).collect::<Vec<_>>().join(" ")
+        grant.chain(from).chain(refusal).collect::<Vec<_>>().join(" ")
     }
 
     fn usage(&self, pool: &str, family: Family) -> [i64; 3] {

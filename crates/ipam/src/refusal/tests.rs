@@ -1,4 +1,7 @@
+use names::NodeName;
+
 use super::*;
+use crate::{Blocked, Note};
 
 fn told(refusal: Refusal) -> String {
     format!("{}: {refusal}", refusal.reason())
@@ -61,5 +64,106 @@ fn a_refusal_of_named_addresses_names_them() {
     assert_eq!(
         told(Refusal::SameFamily(Family::V4)),
         "SameFamily: two IPv4 addresses are named; one a family is possible"
+    );
+}
+
+#[test]
+fn a_refusal_by_a_pool_names_its_field() {
+    let pool = PoolName::new("a");
+    let closed = |why| told(Refusal::PoolClosed { pool: PoolName::new("a"), why });
+    assert_eq!(
+        told(Refusal::NoPoolForService("n".into())),
+        "NoPoolForService: no IPAddressPool that assigns automatically is for Services of namespace n with these \
+         labels (spec.serviceAllocation)"
+    );
+    assert_eq!(
+        closed(Closed::Namespace("n".into())),
+        "PoolClosed: IPAddressPool a is not for Services of namespace n (spec.serviceAllocation)"
+    );
+    assert_eq!(
+        closed(Closed::Labels),
+        "PoolClosed: IPAddressPool a is not for Services with these labels (spec.serviceAllocation)"
+    );
+    assert_eq!(
+        told(Refusal::PoolDisabled(pool.clone())),
+        "PoolDisabled: IPAddressPool a gives out nothing new (spec.disabled or spec.drain)"
+    );
+    assert_eq!(
+        told(Refusal::AddressExcluded { address: "10.0.0.1".parse().unwrap(), pool }),
+        "AddressExcluded: IPAddressPool a leaves 10.0.0.1 out (spec.exclude)"
+    );
+}
+
+#[test]
+fn a_refusal_by_a_quota_or_a_reservation_names_it() {
+    let exceeded = |namespace| Refusal::QuotaExceeded {
+        quota: QuotaName::new("q"),
+        namespace,
+        family: Family::V6,
+        used: 3,
+        limit: 2,
+    };
+    assert_eq!(told(exceeded(None)), "QuotaExceeded: AddressQuota q allows 2 IPv6 addresses, and 3 are held");
+    assert_eq!(
+        told(exceeded(Some("n".into()))),
+        "QuotaExceeded: AddressQuota q allows 2 IPv6 addresses to namespace n, and 3 are held"
+    );
+    assert_eq!(
+        told(Refusal::NamespaceUnknown("n".into())),
+        "NamespaceUnknown: namespace n was not seen yet, and an AddressQuota asks for its labels"
+    );
+    assert_eq!(
+        told(Refusal::AddressReserved {
+            address: "10.0.0.1".parse().unwrap(),
+            by: ReservationName::new("r")
+        }),
+        "AddressReserved: 10.0.0.1 is kept by AddressReservation r, which is not for this Service"
+    );
+}
+
+#[test]
+fn a_refusal_to_share_says_with_whom_and_why() {
+    let conflict = |clash| {
+        let address = "10.0.0.1".parse().unwrap();
+        told(Refusal::SharingConflict { address, with: ServiceKey::new("d", "s"), clash })
+    };
+    let cannot = "SharingConflict: 10.0.0.1 cannot be shared with Service d/s";
+    let ports = [(Protocol::Tcp, "TCP"), (Protocol::Udp, "UDP"), (Protocol::Sctp, "SCTP")];
+    for (protocol, name) in ports {
+        assert_eq!(conflict(Clash::Port(protocol, 80)), format!("{cannot}: both listen on {name} port 80"));
+    }
+    assert_eq!(conflict(Clash::Key), format!("{cannot}: the annotations allow-shared-ip differ"));
+    assert_eq!(
+        conflict(Clash::Backend),
+        format!(
+            "{cannot}: their traffic comes in on different nodes: give both externalTrafficPolicy Cluster, or Local \
+             with one selector, or the same annotation share-local"
+        )
+    );
+}
+
+#[test]
+fn what_cannot_be_moved_is_told_why_there_is_no_other() {
+    let address: IpAddr = "10.0.0.1".parse().unwrap();
+    let named = Refusal::AddressNamed(address);
+    assert_eq!(told(named.clone()), "AddressNamed: the Service itself asks for 10.0.0.1");
+    let cannot = |why| told(Refusal::CannotMove { from: PoolName::new("a"), why: Box::new(why) });
+    let taken = "CannotMove: IPAddressPool a takes the address away, but there is no other";
+    assert_eq!(cannot(named), format!("{taken}: the Service itself asks for 10.0.0.1"));
+    assert_eq!(cannot(Refusal::NoPool), format!("{taken}: no IPAddressPool assigns addresses automatically"));
+}
+
+#[test]
+fn a_note_says_what_an_address_is_or_is_not() {
+    let address = "10.0.0.1".parse().unwrap();
+    let blocked = |by| Note::Blocked { address, by }.to_string();
+    let subnet = "10.0.0.0/31".parse().unwrap();
+    assert_eq!(blocked(Blocked::Node(NodeName::new("n1"))), "10.0.0.1 is an address of node n1");
+    assert_eq!(blocked(Blocked::Gateway(NodeName::new("n1"))), "10.0.0.1 is a gateway of node n1");
+    assert_eq!(blocked(Blocked::Network(subnet)), "10.0.0.1 is the network address of 10.0.0.0/31");
+    assert_eq!(blocked(Blocked::Broadcast(subnet)), "10.0.0.1 is the broadcast address of 10.0.0.0/31");
+    assert_eq!(
+        Note::Outside { pool: PoolName::new("a") }.to_string(),
+        "IPAddressPool a would no longer give it out and lets it stay"
     );
 }
