@@ -67,31 +67,6 @@ fn ips(texts: &[&str]) -> Vec<IpAddr> {
     texts.iter().map(|text| text.parse().unwrap()).collect()
 }
 
-fn condition(service: Service<'_>) -> [String; 3] {
-    let condition = service.condition(ALLOCATED).unwrap_or_default();
-    ["status", "reason", "message"].map(|field| condition[field].as_str().unwrap_or_default().to_owned())
-}
-
-/// Waits until its status shows just these addresses, and that this is what it asks for.
-#[track_caller]
-fn gets(service: Service<'_>, name: &str, addresses: &[&str]) {
-    wait::eventually(&format!("{name} has {addresses:?}"), SOON, || {
-        let seen = (service.addresses(), condition(service));
-        let good = seen.0 == ips(addresses) && seen.1[0] == "True";
-        good.then_some(()).ok_or(format!("{seen:?}"))
-    });
-}
-
-/// Waits until its condition says that it does not get what it asks for, for that reason and in those words.
-#[track_caller]
-fn is_refused(service: Service<'_>, name: &str, why: &str, words: &[&str]) {
-    wait::eventually(&format!("{name} is refused for {why} and told {words:?}"), SOON, || {
-        let [status, reason, message] = condition(service);
-        let good = status == "False" && reason == why && words.iter().all(|word| message.contains(word));
-        good.then_some(()).ok_or(format!("{status} {reason} {message}"))
-    });
-}
-
 /// Waits for an Event about the Service with that reason and those words.
 #[track_caller]
 fn is_told(lab: &Lab, name: &str, kind: &str, why: &str, words: &[&str]) {
@@ -159,7 +134,7 @@ fn kubectl_expose_is_all_that_it_takes() {
         "--target-port=8080",
     ]);
     let web = lab.service("web");
-    gets(web, "web", &["10.77.0.200"]);
+    web.wait_has(&["10.77.0.200"]);
     let object = serde_json::to_value(web.get()).unwrap();
     assert_eq!(
         object["status"]["loadBalancer"]["ingress"],
@@ -167,7 +142,7 @@ fn kubectl_expose_is_all_that_it_takes() {
         "{object}"
     );
     assert_eq!(from_pool(web).as_deref(), Some("segment"));
-    let [status, reason, message] = condition(web);
+    let [status, reason, message] = web.allocated();
     assert_eq!((status.as_str(), reason.as_str()), ("True", "Allocated"));
     assert!(message.contains("10.77.0.200") && message.contains("segment"), "{message}");
     is_told(&lab, "web", "Normal", "Allocated", &["10.77.0.200", "segment"]);
@@ -211,16 +186,16 @@ fn a_service_gets_just_what_it_asks_for_or_hears_why_not() {
     ];
     for (name, changes, address, from) in &granted {
         let service = single(&lab, name, changes);
-        gets(service, name, &[address]);
+        service.wait_has(&[address]);
         assert_eq!(from_pool(service).as_deref(), Some(*from), "{name}");
     }
     let both = |text| lab.expose_with("both", &[], &annotated("ferritelb.io/loadBalancerIPs", text));
-    gets(both(" fd77::2aa, 10.77.0.220 "), "both", &["10.77.0.220", "fd77::2aa"]);
+    both(" fd77::2aa, 10.77.0.220 ").wait_has(&["10.77.0.220", "fd77::2aa"]);
     let agreeing = json!({
         "metadata": { "annotations": { "metallb.io/loadBalancerIPs": "10.77.0.221,fd77::2ab" } },
         "spec": { "loadBalancerIP": "10.77.0.221", "ipFamilyPolicy": "RequireDualStack" },
     });
-    gets(lab.expose_with("agreeing", &[], &agreeing), "agreeing", &["10.77.0.221", "fd77::2ab"]);
+    lab.expose_with("agreeing", &[], &agreeing).wait_has(&["10.77.0.221", "fd77::2ab"]);
 
     let contradiction = json!({
         "metadata": { "annotations": { "metallb.io/loadBalancerIPs": "10.77.0.231" } },
@@ -244,7 +219,7 @@ fn a_service_gets_just_what_it_asks_for_or_hears_why_not() {
     ];
     for (name, changes, why, words) in &refused {
         let service = single(&lab, name, changes);
-        is_refused(service, name, why, words);
+        service.wait_refused(why, words);
         is_told(&lab, name, "Warning", why, words);
         assert_eq!((service.addresses(), from_pool(service)), (vec![], None), "{name}");
     }
@@ -253,7 +228,7 @@ fn a_service_gets_just_what_it_asks_for_or_hears_why_not() {
         (used == "4 IPv4, 0 IPv6 6 IPv4, 2 IPv6").then_some(()).ok_or(used)
     });
     lab.service("contradiction").patch(&annotated("metallb.io/loadBalancerIPs", "10.77.0.230"));
-    gets(lab.service("contradiction"), "what is put right", &["10.77.0.230"]);
+    lab.service("contradiction").wait_has(&["10.77.0.230"]);
 }
 
 #[test]
@@ -266,11 +241,11 @@ fn families_follow_the_policy_and_rest_is_rest() {
     let policy = |policy: &str| json!({ "spec": { "ipFamilyPolicy": policy } });
     let six = json!({ "spec": { "ipFamilyPolicy": "SingleStack", "ipFamilies": ["IPv6"] } });
     let six_first = json!({ "spec": { "ipFamilies": ["IPv6", "IPv4"] } });
-    gets(lab.expose_with("four", &[], &policy("SingleStack")), "four", &["10.77.0.200"]);
-    gets(lab.expose_with("six", &[], &six), "six", &["fd77::200"]);
-    gets(lab.expose_with("prefer", &[], &policy("PreferDualStack")), "prefer", &["10.77.0.201", "fd77::201"]);
-    gets(lab.expose_with("both", &[], &policy("RequireDualStack")), "both", &["10.77.0.202", "fd77::202"]);
-    gets(lab.expose_with("six-first", &[], &six_first), "six-first", &["fd77::203", "10.77.0.203"]);
+    lab.expose_with("four", &[], &policy("SingleStack")).wait_has(&["10.77.0.200"]);
+    lab.expose_with("six", &[], &six).wait_has(&["fd77::200"]);
+    lab.expose_with("prefer", &[], &policy("PreferDualStack")).wait_has(&["10.77.0.201", "fd77::201"]);
+    lab.expose_with("both", &[], &policy("RequireDualStack")).wait_has(&["10.77.0.202", "fd77::202"]);
+    lab.expose_with("six-first", &[], &six_first).wait_has(&["fd77::203", "10.77.0.203"]);
 
     let of_four = |policy: &str| {
         json!({
@@ -279,18 +254,18 @@ fn families_follow_the_policy_and_rest_is_rest() {
         })
     };
     let content = lab.expose_with("content", &[], &of_four("PreferDualStack"));
-    gets(content, "content", &["192.0.2.0"]);
+    content.wait_has(&["192.0.2.0"]);
     let strict = lab.expose_with("strict", &[], &of_four("RequireDualStack"));
-    is_refused(strict, "strict", "FamilyNotInPool", &["four"]);
+    strict.wait_refused("FamilyNotInPool", &["four"]);
     assert_eq!(strict.addresses(), ips(&[]));
     strict.patch(&policy("PreferDualStack"));
-    gets(strict, "strict, when it asks for less", &["192.0.2.1"]);
+    strict.wait_has(&["192.0.2.1"]);
 
     let four = lab.service("four");
     four.patch(&policy("RequireDualStack"));
-    gets(four, "four with another family", &["10.77.0.200", "fd77::204"]);
+    four.wait_has(&["10.77.0.200", "fd77::204"]);
     four.patch(&policy("SingleStack"));
-    gets(four, "four on its own again", &["10.77.0.200"]);
+    four.wait_has(&["10.77.0.200"]);
     four.patch(&policy("PreferDualStack"));
     wait::eventually("four has two families again", SOON, || {
         let addresses = four.addresses();
@@ -307,18 +282,18 @@ fn families_follow_the_policy_and_rest_is_rest() {
         "-p",
         r#"{"spec":{"addresses":["192.0.2.0/28","2001:db8:2::/124"]}}"#,
     ]);
-    gets(content, "content, when its pool has the other family too", &["192.0.2.0", "2001:db8:2::"]);
+    content.wait_has(&["192.0.2.0", "2001:db8:2::"]);
 }
 
 #[test]
 fn a_pool_that_is_empty_says_so_and_serves_whoever_waits_once_something_is_free() {
     let lab = lab("allocation: exhaustion", &[("small", &["10.77.0.200-10.77.0.201"], true)]);
     let [a, b] = ["a", "b"].map(|name| plain(&lab, name));
-    gets(a, "a", &["10.77.0.200"]);
-    gets(b, "b", &["10.77.0.201"]);
+    a.wait_has(&["10.77.0.200"]);
+    b.wait_has(&["10.77.0.201"]);
     let [c, d] = ["c", "d"].map(|name| {
         let service = plain(&lab, name);
-        is_refused(service, name, "PoolExhausted", &["IPv4", "free"]);
+        service.wait_refused("PoolExhausted", &["IPv4", "free"]);
         is_told(&lab, name, "Warning", "PoolExhausted", &["IPv4", "free"]);
         service
     });
@@ -327,14 +302,14 @@ fn a_pool_that_is_empty_says_so_and_serves_whoever_waits_once_something_is_free(
     assert!(listed.contains("<pending>"), "{listed}");
 
     a.delete();
-    gets(c, "c, which came first,", &["10.77.0.200"]);
+    c.wait_has(&["10.77.0.200"]);
     is_told(&lab, "c", "Normal", "Allocated", &["10.77.0.200"]);
-    is_refused(d, "d", "PoolExhausted", &[]);
+    d.wait_refused("PoolExhausted", &[]);
     b.patch(&json!({ "spec": { "type": "ClusterIP" } }));
-    gets(d, "d", &["10.77.0.201"]);
+    d.wait_has(&["10.77.0.201"]);
     is_cleared(b, "b");
     b.patch(&json!({ "spec": { "type": "LoadBalancer" } }));
-    is_refused(b, "b", "PoolExhausted", &[]);
+    b.wait_refused("PoolExhausted", &[]);
     lab.kubectl(&[
         "patch",
         "ipp",
@@ -343,7 +318,7 @@ fn a_pool_that_is_empty_says_so_and_serves_whoever_waits_once_something_is_free(
         "-p",
         r#"{"spec":{"addresses":["10.77.0.200-10.77.0.202"]}}"#,
     ]);
-    gets(b, "b, when the pool grows", &["10.77.0.202"]);
+    b.wait_has(&["10.77.0.202"]);
     assert_eq!((c.addresses(), d.addresses()), (ips(&["10.77.0.200"]), ips(&["10.77.0.201"])));
 }
 
@@ -384,25 +359,25 @@ impl Drop for Watching {
 fn a_new_wish_costs_nothing_until_it_is_granted() {
     let lab = lab("allocation: wishes", &[("segment", &["10.77.0.200-10.77.0.209"], true)]);
     let holder = single(&lab, "holder", &asking("10.77.0.205"));
-    gets(holder, "holder", &["10.77.0.205"]);
+    holder.wait_has(&["10.77.0.205"]);
     let mover = plain(&lab, "mover");
-    gets(mover, "mover", &["10.77.0.200"]);
+    mover.wait_has(&["10.77.0.200"]);
     let watching = Watching::start(&lab, "mover");
     mover.patch(&asking("192.0.2.1"));
-    is_refused(mover, "mover", "AddressNotInPool", &["192.0.2.1", "keeps 10.77.0.200"]);
+    mover.wait_refused("AddressNotInPool", &["192.0.2.1", "keeps 10.77.0.200"]);
     mover.patch(&asking("10.77.0.205"));
-    is_refused(mover, "mover", "AddressInUse", &["10.77.0.205", "default/holder", "keeps 10.77.0.200"]);
+    mover.wait_refused("AddressInUse", &["10.77.0.205", "default/holder", "keeps 10.77.0.200"]);
     is_told(&lab, "mover", "Warning", "AddressInUse", &["10.77.0.205"]);
     assert_eq!(mover.addresses(), ips(&["10.77.0.200"]));
     let eager = single(&lab, "eager", &asking("10.77.0.200"));
-    is_refused(eager, "eager", "AddressInUse", &["default/mover"]);
+    eager.wait_refused("AddressInUse", &["default/mover"]);
 
     holder.delete();
-    gets(mover, "mover", &["10.77.0.205"]);
-    gets(eager, "eager, which waits for what the mover leaves,", &["10.77.0.200"]);
+    mover.wait_has(&["10.77.0.205"]);
+    eager.wait_has(&["10.77.0.200"]);
     is_told(&lab, "mover", "Normal", "Allocated", &["10.77.0.205"]);
     mover.patch(&json!({ "spec": { "loadBalancerIP": "10.77.0.206" } }));
-    gets(mover, "mover", &["10.77.0.206"]);
+    mover.wait_has(&["10.77.0.206"]);
     is_told(&lab, "mover", "Normal", "Allocated", &["10.77.0.206"]);
     wait::eventually("the watch has told the end", SOON, || {
         let said = watching.said();
@@ -425,8 +400,8 @@ fn what_others_do_to_a_status_is_repaired_and_what_is_others_is_left_alone() {
     let untouched = foreign.get();
 
     let [web, other] = ["web", "other"].map(|name| plain(&lab, name));
-    gets(web, "web", &["10.77.0.200"]);
-    gets(other, "other", &["10.77.0.201"]);
+    web.wait_has(&["10.77.0.200"]);
+    other.wait_has(&["10.77.0.201"]);
     let edits = [
         json!({ "status": { "loadBalancer": { "ingress": [{ "ip": "192.0.2.99" }] } } }),
         json!({ "status": { "loadBalancer": { "ingress": [{ "ip": "10.77.0.201", "ipMode": "VIP" }] } } }),
@@ -440,7 +415,7 @@ fn what_others_do_to_a_status_is_repaired_and_what_is_others_is_left_alone() {
             let object = serde_json::to_value(web.get()).unwrap();
             let good = object["status"]["loadBalancer"]["ingress"]
                 == json!([{ "ip": "10.77.0.200", "ipMode": "VIP" }])
-                && condition(web)[..2] == ["True", "Allocated"]
+                && web.allocated()[..2] == ["True", "Allocated"]
                 && from_pool(web).as_deref() == Some("segment");
             good.then_some(()).ok_or(object.to_string())
         });
@@ -457,23 +432,23 @@ fn what_others_do_to_a_status_is_repaired_and_what_is_others_is_left_alone() {
 
     lab.kubectl(&["delete", "ipaddresspool", "segment"]);
     let late = plain(&lab, "late");
-    is_refused(late, "late", "NoPool", &["IPAddressPool"]);
+    late.wait_refused("NoPool", &["IPAddressPool"]);
     lab.controller().restart();
     lab.controller().wait_ready();
     let later = plain(&lab, "later");
-    is_refused(later, "later", "NoPool", &["IPAddressPool"]);
-    gets(web, "web without its pool", &["10.77.0.200"]);
-    gets(other, "other without its pool", &["10.77.0.201"]);
+    later.wait_refused("NoPool", &["IPAddressPool"]);
+    web.wait_has(&["10.77.0.200"]);
+    other.wait_has(&["10.77.0.201"]);
     pool(&lab, "successor", &["10.77.0.200-10.77.0.202"], true);
-    gets(late, "late", &["10.77.0.202"]);
-    is_refused(later, "later", "PoolExhausted", &[]);
-    gets(web, "web in the new pool", &["10.77.0.200"]);
+    late.wait_has(&["10.77.0.202"]);
+    later.wait_refused("PoolExhausted", &[]);
+    web.wait_has(&["10.77.0.200"]);
 
     assert!(other.condition("example.org/Fine").is_some(), "a condition of others stays beside ours");
     other.patch(&json!({ "spec": { "type": "ClusterIP" } }));
     is_cleared(other, "other");
     assert!(other.condition("example.org/Fine").is_some(), "and outlives ours");
-    gets(later, "later", &["10.77.0.201"]);
+    later.wait_has(&["10.77.0.201"]);
     assert_eq!(foreign.get(), untouched, "another class is never touched");
 }
 
@@ -514,6 +489,6 @@ fn restarts_in_the_middle_of_a_burst_give_nothing_twice_and_take_nothing_away() 
     let distinct: BTreeSet<_> = held().into_values().flatten().collect();
     assert_eq!(distinct.len(), 2 * BURST, "no address twice: {distinct:?}");
     for name in &names {
-        assert_eq!(condition(lab.service(name))[0], "True", "{name}");
+        assert_eq!(lab.service(name).allocated()[0], "True", "{name}");
     }
 }

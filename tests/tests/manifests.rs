@@ -25,19 +25,20 @@ fn said(lab: &Lab, kind: &str, name: &str, spec: &Value) -> Result<String, Strin
     lab.plane().try_kubectl(&create).map_err(|refused| refused.to_string())
 }
 
-#[test]
-fn the_definitions_take_what_is_right_and_name_what_is_wrong() {
-    let lab = Lab::without_product("manifests: definitions");
-    let pool = |more: Value| {
-        let mut spec = json!({ "addresses": ["192.0.2.0/24"] });
-        spec.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
-        spec
-    };
-    let reservation = |more: Value| {
-        let mut spec = json!({ "service": { "namespace": "d", "name": "web" } });
-        spec.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
-        spec
-    };
+fn with(mut spec: Value, more: Value) -> Value {
+    spec.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    spec
+}
+
+fn pool(more: Value) -> Value {
+    with(json!({ "addresses": ["192.0.2.0/24"] }), more)
+}
+
+fn reservation(more: Value) -> Value {
+    with(json!({ "service": { "namespace": "d", "name": "web" } }), more)
+}
+
+fn right() -> [(&'static str, &'static str, Value); 9] {
     let selector = json!([{ "matchLabels": { "a": "b" } }]);
     let everything = json!({
         "exclude": ["192.0.2.1", "192.0.2.8/29", "192.0.2.20 - 192.0.2.30", "2001:db8::1"],
@@ -46,89 +47,90 @@ fn the_definitions_take_what_is_right_and_name_what_is_wrong() {
         },
         "disabled": true, "drain": true, "paused": true, "onRemove": "Move", "reuseAfter": "720h",
     });
-    let accepted = [
+    let selected = json!({
+        "selector": { "serviceSelectors": selector }, "addresses": ["192.0.2.1-192.0.2.3"],
+        "pool": "p", "ipv4": 1, "expires": "2030-01-01T00:00:00Z", "reclaimPolicy": "Release",
+    });
+    [
         ("IPAddressPool", "p", pool(everything)),
         ("IPAddressPool", "p", pool(json!({ "reuseAfter": "0s", "serviceAllocation": {} }))),
         ("AddressQuota", "q", json!({ "ipv4": 0 })),
         ("AddressQuota", "q", json!({ "ipv6": 7, "per": "Namespace", "namespaceSelectors": selector })),
         ("AddressReservation", "r", reservation(json!({ "addresses": ["192.0.2.1", "2001:db8::/64"] }))),
         ("AddressReservation", "r", reservation(json!({ "pool": "p", "ipv6": 1024 }))),
-        (
-            "AddressReservation",
-            "r",
-            json!({
-                "selector": { "serviceSelectors": selector }, "addresses": ["192.0.2.1-192.0.2.3"],
-                "pool": "p", "ipv4": 1, "expires": "2030-01-01T00:00:00Z", "reclaimPolicy": "Release",
-            }),
-        ),
+        ("AddressReservation", "r", selected),
         ("FerriteConfig", "default", json!({})),
         ("FerriteConfig", "default", json!({ "moves": { "overlap": "0", "maxConcurrent": 1000 } })),
-    ];
-    for (kind, name, spec) in accepted {
-        said(&lab, kind, name, &spec).unwrap_or_else(|refused| panic!("{kind} {spec}: {refused}"));
-    }
-    let refused = [
-        ("IPAddressPool", "p", pool(json!({ "exclude": ["x"] })), "spec.exclude[0]"),
-        ("IPAddressPool", "p", pool(json!({ "addresses": ["192.0.2.1"] })), "spec.addresses[0]"),
-        ("IPAddressPool", "p", pool(json!({ "reuseAfter": "721h" })), "spec.reuseAfter"),
-        ("IPAddressPool", "p", pool(json!({ "reuseAfter": "1d" })), "spec.reuseAfter"),
-        ("IPAddressPool", "p", pool(json!({ "onRemove": "Forget" })), "spec.onRemove"),
+    ]
+}
+
+/// What is wrong, and what the API server names.
+fn wrong_pools() -> [(Value, &'static str); 8] {
+    let allocation = |allocation: Value| pool(json!({ "serviceAllocation": allocation }));
+    [
+        (pool(json!({ "exclude": ["x"] })), "spec.exclude[0]"),
+        (pool(json!({ "addresses": ["192.0.2.1"] })), "spec.addresses[0]"),
+        (pool(json!({ "reuseAfter": "721h" })), "spec.reuseAfter"),
+        (pool(json!({ "reuseAfter": "1d" })), "spec.reuseAfter"),
+        (pool(json!({ "onRemove": "Forget" })), "spec.onRemove"),
+        (allocation(json!({ "priority": -1 })), "spec.serviceAllocation.priority"),
+        (allocation(json!({ "namespaces": ["a", "a"] })), "spec.serviceAllocation.namespaces[1]"),
+        (pool(json!({ "exlude": [] })), "spec.exlude"),
+    ]
+}
+
+fn wrong_quotas() -> [(Value, &'static str); 3] {
+    [
+        (json!({}), "at least one of ipv4 and ipv6"),
+        (json!({ "ipv4": -1 }), "spec.ipv4"),
+        (json!({ "ipv4": 1, "per": "Service" }), "spec.per"),
+    ]
+}
+
+fn wrong_reservations() -> [(Value, &'static str); 10] {
+    let of_one = |more: Value| reservation(with(json!({ "addresses": ["192.0.2.1"] }), more));
+    let either = "exactly one of service and selector";
+    [
+        (reservation(json!({})), "addresses, or a pool"),
+        (reservation(json!({ "addresses": [] })), "addresses, or a pool"),
+        (reservation(json!({ "addresses": ["x"] })), "spec.addresses[0]"),
+        (reservation(json!({ "pool": "p" })), "how many addresses of the pool"),
+        (reservation(json!({ "pool": "p", "ipv4": 1025 })), "spec.ipv4"),
+        (json!({ "addresses": ["192.0.2.1"] }), either),
+        (of_one(json!({ "selector": { "namespaces": ["d"] } })), either),
+        (of_one(json!({ "ipv4": 1 })), "the pool that ipv4 and ipv6 are counts of"),
         (
-            "IPAddressPool",
-            "p",
-            pool(json!({ "serviceAllocation": { "priority": -1 } })),
-            "spec.serviceAllocation.priority",
-        ),
-        (
-            "IPAddressPool",
-            "p",
-            pool(json!({ "serviceAllocation": { "namespaces": ["a", "a"] } })),
-            "spec.serviceAllocation.namespaces[1]",
-        ),
-        ("IPAddressPool", "p", pool(json!({ "exlude": [] })), "spec.exlude"),
-        ("AddressQuota", "q", json!({}), "at least one of ipv4 and ipv6"),
-        ("AddressQuota", "q", json!({ "ipv4": -1 }), "spec.ipv4"),
-        ("AddressQuota", "q", json!({ "ipv4": 1, "per": "Service" }), "spec.per"),
-        ("AddressReservation", "r", reservation(json!({})), "addresses, or a pool"),
-        ("AddressReservation", "r", reservation(json!({ "addresses": [] })), "addresses, or a pool"),
-        ("AddressReservation", "r", reservation(json!({ "addresses": ["x"] })), "spec.addresses[0]"),
-        ("AddressReservation", "r", reservation(json!({ "pool": "p" })), "how many addresses of the pool"),
-        ("AddressReservation", "r", reservation(json!({ "pool": "p", "ipv4": 1025 })), "spec.ipv4"),
-        (
-            "AddressReservation",
-            "r",
-            json!({ "addresses": ["192.0.2.1"] }),
-            "exactly one of service and selector",
-        ),
-        (
-            "AddressReservation",
-            "r",
-            reservation(json!({ "addresses": ["192.0.2.1"], "selector": { "namespaces": ["d"] } })),
-            "exactly one of service and selector",
-        ),
-        (
-            "AddressReservation",
-            "r",
-            reservation(json!({ "addresses": ["192.0.2.1"], "ipv4": 1 })),
-            "the pool that ipv4 and ipv6 are counts of",
-        ),
-        (
-            "AddressReservation",
-            "r",
             json!({ "addresses": ["192.0.2.1"], "selector": {} }),
             "at least one of namespaces, namespaceSelectors and serviceSelectors",
         ),
-        (
-            "AddressReservation",
-            "r",
-            reservation(json!({ "addresses": ["192.0.2.1"], "expires": "soon" })),
-            "spec.expires",
-        ),
-        ("FerriteConfig", "other", json!({}), "its name is default"),
-        ("FerriteConfig", "default", json!({ "moves": { "overlap": "61m" } }), "spec.moves.overlap"),
-        ("FerriteConfig", "default", json!({ "moves": { "maxConcurrent": 0 } }), "spec.moves.maxConcurrent"),
+        (of_one(json!({ "expires": "soon" })), "spec.expires"),
+    ]
+}
+
+fn wrong_configurations() -> [(Value, &'static str); 2] {
+    [
+        (json!({ "moves": { "overlap": "61m" } }), "spec.moves.overlap"),
+        (json!({ "moves": { "maxConcurrent": 0 } }), "spec.moves.maxConcurrent"),
+    ]
+}
+
+#[test]
+fn the_definitions_take_what_is_right_and_name_what_is_wrong() {
+    let lab = Lab::without_product("manifests: definitions");
+    for (kind, name, spec) in right() {
+        said(&lab, kind, name, &spec).unwrap_or_else(|refused| panic!("{kind} {spec}: {refused}"));
+    }
+    let of = |kind, name, wrong: &[(Value, &'static str)]| -> Vec<_> {
+        wrong.iter().map(|(spec, expected)| (kind, name, spec.clone(), *expected)).collect()
+    };
+    let refused = [
+        of("IPAddressPool", "p", &wrong_pools()),
+        of("AddressQuota", "q", &wrong_quotas()),
+        of("AddressReservation", "r", &wrong_reservations()),
+        of("FerriteConfig", "default", &wrong_configurations()),
+        of("FerriteConfig", "other", &[(json!({}), "its name is default")]),
     ];
-    for (kind, name, spec, expected) in refused {
+    for (kind, name, spec, expected) in refused.into_iter().flatten() {
         let said = said(&lab, kind, name, &spec).expect_err(&format!("{kind} {spec} must be refused"));
         assert!(said.contains(expected), "{kind} {spec}: {said}");
     }

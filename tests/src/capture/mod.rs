@@ -158,9 +158,12 @@ impl Drop for Capture {
     }
 }
 
-/// Takes what there is, until a moment passes without any frame.
+/// More frames than the kernel queues.
+const QUEUED: usize = 4096;
+
+/// Takes what there is, until a moment passes without any frame; where none does, what was queued.
 fn keep(socket: &PacketSocket, wanted: impl Fn(&Frame) -> bool, kept: &Mutex<Vec<Frame>>) {
-    while let Some(frame) = socket.receive() {
+    for frame in std::iter::from_fn(|| socket.receive()).take(QUEUED) {
         if wanted(&frame) {
             kept.lock().unwrap_or_else(PoisonError::into_inner).push(frame);
         }

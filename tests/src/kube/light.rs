@@ -14,18 +14,21 @@ use super::control_plane::{self, ControlPlane};
 use super::kubeconfig::Identity;
 use super::nodes;
 use super::pods::{Pod, Pods};
-use super::product::{Program, Slot};
-use super::service::{self, Service};
+use super::product::{HTTP, Program, Slot};
+use super::service::Service;
 use crate::{Daemon, Topology, run, wait};
 
 /// The product's namespace.
 pub const NAMESPACE: &str = "ferritelb-system";
 
+/// How many controllers may run at a time.
+pub const REPLICAS: usize = 3;
+
 const SOON: Duration = Duration::from_secs(30);
 
 /// A lab with Kubernetes and the product; [`Topology`] is what it stands on. Removed when dropped.
 pub struct Lab {
-    controller: Slot,
+    controllers: Vec<Slot>,
     speakers: Vec<Slot>,
     proxies: Vec<Daemon>,
     pods: Pods,
@@ -67,13 +70,12 @@ impl Lab {
         nodes::create(&topology, plane.kube());
         let proxies = nodes::start_proxies(&topology, &plane);
         install(&plane);
-        let controller = slot(&plane, &topology, "ferrite-controller", None);
+        let controllers = controllers(&plane, &topology);
         let speakers = topology.nodes().iter();
-        let speakers =
-            speakers.map(|node| slot(&plane, &topology, "ferrite-speaker", Some(node.name()))).collect();
+        let speakers = speakers.map(|node| speaker(&plane, &topology, node.name())).collect();
         nodes::wait_proxies(&topology, &proxies);
         wait_default_account(&plane);
-        Self { controller, speakers, proxies, pods: Pods::default(), plane, topology }
+        Self { controllers, speakers, proxies, pods: Pods::default(), plane, topology }
     }
 
     /// The control plane: its client, kubectl, outages.
@@ -94,10 +96,18 @@ impl Lab {
         self.plane.apply(manifest);
     }
 
-    /// The controller.
+    /// The controller; of several the first.
     #[must_use]
     pub fn controller(&self) -> Program<'_> {
-        self.controller.on(self.topology.cp())
+        self.replica(1)
+    }
+
+    /// Controller 1 to [`REPLICAS`]; the second and later ones run where a test starts them.
+    #[must_use]
+    #[track_caller]
+    pub fn replica(&self, number: usize) -> Program<'_> {
+        let slot = number.checked_sub(1).and_then(|index| self.controllers.get(index));
+        slot.unwrap_or_else(|| panic!("no replica {number}")).on(self.topology.cp())
     }
 
     /// The speaker of node 1, 2 or 3.
@@ -145,16 +155,27 @@ impl Lab {
     #[track_caller]
     pub fn expose_with<'a>(&'a self, name: &'a str, on: &[usize], changes: &Value) -> Service<'a> {
         self.run(name, on);
-        let kube = self.plane.kube();
-        kube.namespaced::<k8s_openapi::api::core::v1::Service>("default")
-            .create(&service::manifest(name, changes));
-        self.service(name)
+        self.ask("default", name, changes)
+    }
+
+    /// A dual-stack LoadBalancer Service without pods, in any namespace.
+    #[track_caller]
+    pub fn ask<'a>(&'a self, namespace: &'a str, name: &'a str, changes: &Value) -> Service<'a> {
+        let service = self.service_in(namespace, name);
+        service.create(changes);
+        service
     }
 
     /// A Service in the namespace `default`.
     #[must_use]
     pub fn service<'a>(&'a self, name: &'a str) -> Service<'a> {
-        Service::new(self.plane.kube(), name)
+        self.service_in("default", name)
+    }
+
+    /// A Service.
+    #[must_use]
+    pub fn service_in<'a>(&'a self, namespace: &'a str, name: &'a str) -> Service<'a> {
+        Service::new(self.plane.kube(), namespace, name)
     }
 
     /// A pod of [`Self::run`].
@@ -202,16 +223,29 @@ fn manifests(folder: &str) -> Vec<PathBuf> {
     paths.filter(wanted).collect()
 }
 
-/// One of the programs, with a kubeconfig that holds its ServiceAccount's token. A speaker's token is bound to
-/// its node, as the token of a pod there would be.
+/// The replicas of the controller: one account, a port each.
 #[track_caller]
-fn slot(plane: &ControlPlane, topology: &Topology, name: &'static str, node: Option<&str>) -> Slot {
+fn controllers(plane: &ControlPlane, topology: &Topology) -> Vec<Slot> {
+    let kubeconfig = kubeconfig(plane, topology, "ferrite-controller", None);
+    let ports = (HTTP..).take(REPLICAS);
+    ports.map(|port| Slot::new("ferrite-controller", kubeconfig.clone(), port)).collect()
+}
+
+#[track_caller]
+fn speaker(plane: &ControlPlane, topology: &Topology, node: &str) -> Slot {
+    let mut arguments = kubeconfig(plane, topology, "ferrite-speaker", Some(node));
+    arguments.extend(["--node-name".to_owned(), node.to_owned()]);
+    Slot::new("ferrite-speaker", arguments, HTTP)
+}
+
+/// How a program is told of a kubeconfig that holds its ServiceAccount's token. A speaker's token is bound to its
+/// node, as the token of a pod there would be.
+#[track_caller]
+fn kubeconfig(plane: &ControlPlane, topology: &Topology, name: &str, node: Option<&str>) -> Vec<String> {
     let token = plane.kube().token(NAMESPACE, name, node);
     let file = node.map_or_else(|| name.to_owned(), |node| format!("{name}-{node}"));
     let kubeconfig = plane.kubeconfig(topology, &file, Identity::Token(&token));
-    let mut arguments = vec!["--kubeconfig".to_owned(), kubeconfig.display().to_string()];
-    arguments.extend(node.into_iter().flat_map(|node| ["--node-name".to_owned(), node.to_owned()]));
-    Slot::new(name, arguments)
+    vec!["--kubeconfig".to_owned(), kubeconfig.display().to_string()]
 }
 
 /// Without it the API server refuses pods.

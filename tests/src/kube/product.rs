@@ -7,11 +7,12 @@ use std::process::{Command, ExitStatus};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use nix::sys::signal::Signal;
 use nix::time::clock_getcpuclockid;
 
 use crate::{Daemon, Host, wait, workspace};
 
-/// Metrics and health, of both programs.
+/// Metrics and health, of both programs; further replicas of the controller have the ports behind it.
 pub const HTTP: u16 = 7472;
 
 const READY_WITHIN: Duration = Duration::from_secs(30);
@@ -34,12 +35,15 @@ pub fn programs() -> PathBuf {
 pub(crate) struct Slot {
     name: &'static str,
     arguments: Vec<String>,
+    port: u16,
     daemon: Mutex<Option<Daemon>>,
 }
 
 impl Slot {
-    pub(crate) fn new(name: &'static str, arguments: Vec<String>) -> Self {
-        Self { name, arguments, daemon: Mutex::new(None) }
+    /// It serves its metrics on that port.
+    pub(crate) fn new(name: &'static str, mut arguments: Vec<String>, port: u16) -> Self {
+        arguments.extend(["--metrics-address".to_owned(), format!(":{port}")]);
+        Self { name, arguments, port, daemon: Mutex::new(None) }
     }
 
     pub(crate) fn on<'a>(&'a self, host: &'a Host) -> Program<'a> {
@@ -114,6 +118,19 @@ impl Program<'_> {
         self.with(|daemon| daemon.terminate(ENDS_WITHIN))
     }
 
+    /// Tells it to end (SIGTERM), without waiting for it; see [`Self::terminate`].
+    #[track_caller]
+    pub fn tell_to_end(&self) {
+        self.with(|daemon| daemon.signal(Signal::SIGTERM));
+    }
+
+    /// Whether it says that of all replicas of the controller it is the one that decides.
+    #[must_use]
+    pub fn leads(&self) -> bool {
+        let says = |metrics: String| metrics.lines().any(|line| line == "ferritelb_controller_leader 1");
+        self.http("/metrics").is_ok_and(says)
+    }
+
     /// A crash (SIGKILL).
     pub fn kill(&self) {
         self.with(Daemon::kill);
@@ -166,7 +183,7 @@ impl Program<'_> {
     /// # Errors
     /// Nobody answers.
     pub fn http(&self, path: &str) -> io::Result<String> {
-        self.host.enter(|| get((Ipv4Addr::LOCALHOST, HTTP).into(), path))
+        self.host.enter(|| get((Ipv4Addr::LOCALHOST, self.slot.port).into(), path))
     }
 
     #[track_caller]

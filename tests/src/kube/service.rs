@@ -15,17 +15,28 @@ pub const PORT: u16 = 80;
 pub const TARGET: u16 = 8080;
 
 const ADDRESS_WITHIN: Duration = Duration::from_secs(20);
+const TOLD_WITHIN: Duration = Duration::from_secs(30);
 
-/// One Service in the namespace `default`.
+/// A Service's condition that says whether it has the addresses that it asks for.
+const ALLOCATED: &str = "ferritelb.io/Allocated";
+
+/// One Service.
 #[derive(Clone, Copy)]
 pub struct Service<'a> {
     kube: &'a Kube,
+    namespace: &'a str,
     name: &'a str,
 }
 
 impl<'a> Service<'a> {
-    pub(crate) fn new(kube: &'a Kube, name: &'a str) -> Self {
-        Self { kube, name }
+    pub(crate) fn new(kube: &'a Kube, namespace: &'a str, name: &'a str) -> Self {
+        Self { kube, namespace, name }
+    }
+
+    /// Makes a dual-stack LoadBalancer of this name, with `changes` merged in; no pod is behind it.
+    #[track_caller]
+    pub(crate) fn create(&self, changes: &Value) {
+        self.objects().create(&manifest(self.name, changes));
     }
 
     /// As the API server has it.
@@ -100,8 +111,39 @@ impl<'a> Service<'a> {
         found.map(|condition| serde_json::to_value(condition).expect("a condition is JSON"))
     }
 
+    /// Waits until its status shows just these addresses, and that this is what it asks for.
+    #[track_caller]
+    pub fn wait_has(&self, addresses: &[&str]) {
+        let wanted: Vec<IpAddr> =
+            addresses.iter().map(|text| text.parse().expect("a test writes addresses")).collect();
+        wait::eventually(&format!("Service {} has {addresses:?}", self.name), TOLD_WITHIN, || {
+            let (shown, [status, reason, message]) = (self.addresses(), self.allocated());
+            let good = shown == wanted && status == "True";
+            good.then_some(()).ok_or(format!("{shown:?} {reason}: {message}"))
+        });
+    }
+
+    /// Waits until its condition says that it does not get what it asks for, for that reason and in those words.
+    #[track_caller]
+    pub fn wait_refused(&self, why: &str, words: &[&str]) {
+        let what = format!("Service {} is refused for {why} and told {words:?}", self.name);
+        wait::eventually(&what, TOLD_WITHIN, || {
+            let [status, reason, message] = self.allocated();
+            let good = status == "False" && reason == why && words.iter().all(|word| message.contains(word));
+            good.then_some(()).ok_or(format!("{status} {reason}: {message}"))
+        });
+    }
+
+    /// Status, reason and message of the condition `Allocated`; empty without it.
+    #[must_use]
+    #[track_caller]
+    pub fn allocated(&self) -> [String; 3] {
+        let condition = self.condition(ALLOCATED).unwrap_or_default();
+        ["status", "reason", "message"].map(|field| condition[field].as_str().unwrap_or_default().to_owned())
+    }
+
     fn objects(&self) -> Objects<'a, Object> {
-        self.kube.namespaced("default")
+        self.kube.namespaced(self.namespace)
     }
 }
 

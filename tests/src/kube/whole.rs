@@ -178,7 +178,7 @@ impl Whole {
     /// A Service in the namespace `default`.
     #[must_use]
     pub fn service<'a>(&'a self, name: &'a str) -> Service<'a> {
-        Service::new(self.plane.kube(), name)
+        Service::new(self.plane.kube(), "default", name)
     }
 
     /// A power failure: nothing of the node is heard any more, and everything on it is gone at once.
