@@ -5,7 +5,8 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use k8s_openapi::api::authorization::v1::SubjectAccessReview;
-use k8s_openapi::api::rbac::v1::ClusterRole;
+use k8s_openapi::api::coordination::v1::Lease;
+use k8s_openapi::api::rbac::v1::{ClusterRole, PolicyRule, Role};
 use lab::kube::light::{Lab, NAMESPACE};
 use lab::kube::product::Program;
 use lab::kube::samples;
@@ -17,14 +18,52 @@ const SOON: Duration = Duration::from_secs(30);
 /// One verb on one resource: what a role can be taken apart into.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 struct Right {
+    place: Place,
     group: String,
     resource: String,
+    /// On this object alone.
+    object: Option<String>,
     verb: String,
+}
+
+/// Which of a program's two roles has it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Place {
+    /// In every namespace.
+    Cluster,
+    /// In the product's own.
+    Namespace,
 }
 
 impl Right {
     fn rule(&self) -> Value {
-        json!({ "apiGroups": [self.group], "resources": [self.resource], "verbs": [self.verb] })
+        let mut rule = json!({
+            "apiGroups": [self.group], "resources": [self.resource], "verbs": [self.verb],
+        });
+        if let Some(object) = &self.object {
+            rule["resourceNames"] = json!([object]);
+        }
+        rule
+    }
+
+    /// All that a rule allows.
+    fn of(place: Place, rule: PolicyRule) -> Vec<Self> {
+        let objects = rule.resource_names.map_or(vec![None], |names| names.into_iter().map(Some).collect());
+        let mut rights = Vec::new();
+        for group in rule.api_groups.unwrap_or_default() {
+            for resource in rule.resources.iter().flatten() {
+                for object in &objects {
+                    rights.extend(rule.verbs.iter().map(|verb| Self {
+                        place,
+                        group: group.clone(),
+                        resource: resource.clone(),
+                        object: object.clone(),
+                        verb: verb.clone(),
+                    }));
+                }
+            }
+        }
+        rights
     }
 
     /// How the API server says that it is missing.
@@ -43,31 +82,33 @@ struct Account<'a> {
 
 impl Account<'_> {
     fn rights(&self) -> BTreeSet<Right> {
-        let role = self.lab.plane().kube().cluster::<ClusterRole>().get(self.role);
-        let mut rights = BTreeSet::new();
-        for rule in role.rules.expect("the role has rules") {
-            for group in rule.api_groups.unwrap_or_default() {
-                for resource in rule.resources.iter().flatten() {
-                    rights.extend(rule.verbs.iter().map(|verb| Right {
-                        group: group.clone(),
-                        resource: resource.clone(),
-                        verb: verb.clone(),
-                    }));
-                }
-            }
-        }
-        rights
+        let kube = self.lab.plane().kube();
+        let wide = kube.cluster::<ClusterRole>().get(self.role).rules.expect("the role has rules");
+        let own = kube.namespaced::<Role>(NAMESPACE).find(self.role).and_then(|role| role.rules);
+        let wide = wide.into_iter().flat_map(|rule| Right::of(Place::Cluster, rule));
+        let own = own.into_iter().flatten().flat_map(|rule| Right::of(Place::Namespace, rule));
+        wide.chain(own).collect()
     }
 
     /// From now on it has these rights and no others.
     fn grant<'r>(&self, rights: impl Iterator<Item = &'r Right>) {
-        let rules: Vec<_> = rights.map(Right::rule).collect();
-        self.lab.plane().kube().cluster::<ClusterRole>().patch(self.role, &json!({ "rules": rules }));
+        let (wide, own): (Vec<_>, Vec<_>) = rights.partition(|right| right.place == Place::Cluster);
+        let rules = |rights: Vec<&Right>| {
+            let rules: Vec<_> = rights.into_iter().map(Right::rule).collect();
+            json!({ "rules": rules })
+        };
+        let kube = self.lab.plane().kube();
+        kube.cluster::<ClusterRole>().patch(self.role, &rules(wide));
+        let roles = kube.namespaced::<Role>(NAMESPACE);
+        if roles.find(self.role).is_some() {
+            roles.patch(self.role, &rules(own));
+        }
     }
 
     /// Waits until the API server knows that it has that right, or has it no more.
     fn wait_allowed(&self, right: &Right, allowed: bool) {
         let (resource, subresource) = right.resource.split_once('/').unwrap_or((&right.resource, ""));
+        let namespace = if right.place == Place::Namespace { NAMESPACE } else { "" };
         let question = json!({
             "metadata": {},
             "spec": {
@@ -75,6 +116,7 @@ impl Account<'_> {
                 "groups": ["system:serviceaccounts", "system:authenticated"],
                 "resourceAttributes": {
                     "group": right.group, "resource": resource, "subresource": subresource, "verb": right.verb,
+                    "namespace": namespace, "name": right.object,
                 },
             },
         });
@@ -97,6 +139,7 @@ impl Account<'_> {
         if !["list", "watch"].contains(&right.verb.as_str()) {
             give_occasion(self.lab);
         }
+        delete_lease(self.lab);
         self.program.start();
         wait::eventually(&format!("{} misses {right:?}", self.name), SOON, || {
             let log = self.log();
@@ -112,6 +155,7 @@ impl Account<'_> {
         }
         self.program.kill();
         give_occasion(self.lab);
+        delete_lease(self.lab);
         self.program.restart();
         self.program.wait_ready();
     }
@@ -124,6 +168,11 @@ fn give_occasion(lab: &Lab) {
     lab.plane().apply_samples();
     lab.service("web").delete();
     lab.expose_with("web", &[], &json!({}));
+}
+
+/// Nobody holds the lease, and it is not there: whoever wants it makes it, and need not wait until it is over.
+fn delete_lease(lab: &Lab) {
+    lab.plane().kube().namespaced::<Lease>(NAMESPACE).delete("ferrite-controller", Duration::ZERO);
 }
 
 /// How many objects have a status in which something stands.
