@@ -16,26 +16,32 @@ const ALLOW_SHARED_IP: &str = "ferritelb.io/allow-shared-ip";
 
 #[derive(Debug, Clone)]
 enum Step {
-    Expose(&'static str, &'static str),
-    Ask(&'static str, Option<&'static str>),
-    Families(&'static str, &'static str),
-    Share(&'static str, Option<&'static str>, u16),
-    Label(&'static str, Option<&'static str>),
-    Type(&'static str, &'static str),
-    Delete(&'static str),
+    Service(&'static str, Change),
     Pool(&'static str, Option<Value>),
     Quota(Option<Value>),
     Reservation(&'static str, Option<Value>),
     Namespace(&'static str, Option<&'static str>),
     Node(Option<&'static str>),
     Moves(Option<u32>),
-    Vandalize(&'static str, &'static str),
     Repeat,
     Outage,
     Recovery,
     Restart,
     Reelection,
     Wait(u64),
+}
+
+/// What happens to a Service.
+#[derive(Debug, Clone)]
+enum Change {
+    Expose(&'static str),
+    Ask(Option<&'static str>),
+    Families(&'static str),
+    Share(Option<&'static str>, u16),
+    Label(Option<&'static str>),
+    Type(&'static str),
+    Vandalize(&'static str),
+    Delete,
 }
 
 /// Whether pools take anything away.
@@ -113,20 +119,20 @@ fn some_reservation() -> impl Strategy<Value = Value> {
 }
 
 fn about_services() -> impl Strategy<Value = Step> {
-    let name = || select(&NAMES[..]);
     let type_ = || select(&["LoadBalancer", "LoadBalancer", "ClusterIP"][..]);
-    let color = || prop::option::of(select(&["blue", "red"][..]));
-    prop_oneof![
-        8 => (name(), type_()).prop_map(|(n, kind)| Step::Expose(n, kind)),
-        2 => (name(), prop::option::of(select(&ADDRESSES[..]))).prop_map(|(n, a)| Step::Ask(n, a)),
-        1 => (name(), select(&["SingleStack", "PreferDualStack"][..])).prop_map(|(n, f)| Step::Families(n, f)),
-        2 => (name(), prop::option::weighted(0.7, select(&["k", "l"][..])), 80u16..82)
-            .prop_map(|(n, k, port)| Step::Share(n, k, port)),
-        2 => (name(), color()).prop_map(|(n, color)| Step::Label(n, color)),
-        2 => (name(), type_()).prop_map(|(n, kind)| Step::Type(n, kind)),
-        3 => name().prop_map(Step::Delete),
-        1 => (name(), select(&ADDRESSES[..])).prop_map(|(n, a)| Step::Vandalize(n, a)),
-    ]
+    let color = prop::option::of(select(&["blue", "red"][..]));
+    let share = (prop::option::weighted(0.7, select(&["k", "l"][..])), 80u16..82);
+    let change = prop_oneof![
+        8 => type_().prop_map(Change::Expose),
+        2 => prop::option::of(select(&ADDRESSES[..])).prop_map(Change::Ask),
+        1 => select(&["SingleStack", "PreferDualStack"][..]).prop_map(Change::Families),
+        2 => share.prop_map(|(key, port)| Change::Share(key, port)),
+        2 => color.prop_map(Change::Label),
+        2 => type_().prop_map(Change::Type),
+        1 => select(&ADDRESSES[..]).prop_map(Change::Vandalize),
+        3 => Just(Change::Delete),
+    ];
+    (select(&NAMES[..]), change).prop_map(|(name, change)| Step::Service(name, change))
 }
 
 fn about_rules(temper: Temper) -> impl Strategy<Value = Step> {
@@ -173,11 +179,7 @@ fn put(cluster: &mut Cluster, kind: Kind, name: &str, fields: Option<Value>) {
 fn take(cluster: &mut Cluster, step: &Step) {
     let spec = |spec: &Option<Value>| spec.as_ref().map(|spec| json!({ "spec": spec }));
     match step {
-        Step::Expose(name, kind) => {
-            let ports = json!([{ "port": 80, "protocol": "TCP" }]);
-            cluster.expose(name, json!({ "spec": { "type": kind, "ports": ports } }));
-        }
-        Step::Delete(name) => cluster.delete(name),
+        Step::Service(name, change) => take_change(cluster, name, change),
         Step::Pool(name, pool) => put(cluster, Kind::Pool, name, spec(pool)),
         Step::Quota(quota) => put(cluster, Kind::Quota, "q", spec(quota)),
         Step::Reservation(name, reservation) => put(cluster, Kind::Reservation, name, spec(reservation)),
@@ -207,28 +209,24 @@ fn take(cluster: &mut Cluster, step: &Step) {
             cluster.lead();
         }
         Step::Wait(seconds) => cluster.wait(Duration::from_secs(*seconds)),
-        Step::Ask(name, ..)
-        | Step::Families(name, ..)
-        | Step::Share(name, ..)
-        | Step::Label(name, ..)
-        | Step::Type(name, ..)
-        | Step::Vandalize(name, ..) => {
-            if cluster.services.contains_key(&key(name)) {
-                change(cluster, step, name);
-            }
-        }
     }
 }
 
-/// A change of a Service.
-fn change(cluster: &mut Cluster, step: &Step, name: &str) {
-    match step {
-        Step::Ask(_, address) => cluster.edit(name, json!({ "spec": { "loadBalancerIP": address } })),
-        Step::Families(_, policy) => {
+fn take_change(cluster: &mut Cluster, name: &str, change: &Change) {
+    if let Change::Expose(kind) = change {
+        let ports = json!([{ "port": 80, "protocol": "TCP" }]);
+        return cluster.expose(name, json!({ "spec": { "type": kind, "ports": ports } }));
+    }
+    let Some(service) = cluster.services.get(&key(name)) else { return };
+    let is_load_balancer = service["spec"]["type"] == "LoadBalancer";
+    match change {
+        Change::Delete => cluster.delete(name),
+        Change::Ask(address) => cluster.edit(name, json!({ "spec": { "loadBalancerIP": address } })),
+        Change::Families(policy) => {
             let families = if *policy == "SingleStack" { json!(["IPv4"]) } else { json!(["IPv4", "IPv6"]) };
             cluster.edit(name, json!({ "spec": { "ipFamilyPolicy": policy, "ipFamilies": families } }));
         }
-        Step::Share(_, key, port) => {
+        Change::Share(key, port) => {
             let annotations = json!({ ALLOW_SHARED_IP: key });
             let ports = json!([{ "port": port, "protocol": "TCP" }]);
             cluster.edit(
@@ -236,13 +234,13 @@ fn change(cluster: &mut Cluster, step: &Step, name: &str) {
                 json!({ "metadata": { "annotations": annotations }, "spec": { "ports": ports } }),
             );
         }
-        Step::Label(_, color) => cluster.edit(name, json!({ "metadata": { "labels": { "color": color } } })),
-        Step::Type(_, kind) => cluster.edit(name, json!({ "spec": { "type": kind } })),
-        Step::Vandalize(_, address) if cluster.services[&key(name)]["spec"]["type"] == "LoadBalancer" => {
+        Change::Label(color) => cluster.edit(name, json!({ "metadata": { "labels": { "color": color } } })),
+        Change::Type(kind) => cluster.edit(name, json!({ "spec": { "type": kind } })),
+        Change::Vandalize(address) if is_load_balancer => {
             let ingress = json!([{ "ip": address }, { "hostname": "example.org" }]);
             cluster.edit(name, json!({ "status": { "loadBalancer": { "ingress": ingress } } }));
         }
-        _ => {}
+        Change::Vandalize(_) | Change::Expose(_) => {}
     }
 }
 
@@ -278,17 +276,25 @@ fn check_union(cluster: &Cluster) {
     for (address, keys) in union {
         let holders: BTreeSet<_> = cluster.world.ledger.holders(address).collect();
         assert_eq!(holders, keys, "{address}");
-        let mut ports = BTreeSet::new();
-        for key in keys.iter().filter(|_| keys.len() > 1) {
-            let (service, first) = (&cluster.services[key], &cluster.services[*keys.first().unwrap()]);
-            assert!(
-                share_key(service).is_some() && share_key(service) == share_key(first),
-                "{address}: {keys:?}"
-            );
-            let port = service["spec"]["ports"][0]["port"].as_u64();
-            assert!(ports.insert(port), "{address}: {keys:?} share a port");
-        }
+        check_shared(cluster, address, &keys);
     }
+}
+
+/// Those that hold one address listen on different ports and share it, but for those that cannot any more and are
+/// told so.
+fn check_shared(cluster: &Cluster, address: IpAddr, keys: &BTreeSet<&ServiceKey>) {
+    if keys.len() < 2 {
+        return;
+    }
+    let services = || keys.iter().map(|key| &cluster.services[*key]);
+    let ports: BTreeSet<_> = services().map(|one| one["spec"]["ports"][0]["port"].as_u64()).collect();
+    assert_eq!(ports.len(), keys.len(), "{address}: {keys:?} share a port");
+    let is_content =
+        |key: &ServiceKey| cluster.world.ledger.decision(key).is_some_and(|one| one.refusal.is_none());
+    let content: Vec<_> = keys.iter().filter(|key| is_content(key)).collect();
+    let terms: BTreeSet<_> = content.iter().map(|key| share_key(&cluster.services[**key])).collect();
+    let agree = content.len() < 2 || (terms.len() == 1 && !terms.contains(&None));
+    assert!(agree, "{address}: {content:?} share it under {terms:?}");
 }
 
 /// Which Services are content with what they have, and what that is.
@@ -304,19 +310,13 @@ fn content(cluster: &Cluster) -> BTreeMap<ServiceKey, (Value, Vec<String>)> {
 /// Where pools take nothing away, nobody who is content has other addresses after a step that is not its own; only
 /// more may come.
 fn check_calm(before: &BTreeMap<ServiceKey, (Value, Vec<String>)>, cluster: &Cluster, step: &Step) {
+    // What happened while nothing was heard is not told apart.
+    if matches!(step, Step::Recovery | Step::Restart | Step::Reelection) {
+        return;
+    }
     for (key, (uid, had)) in before {
-        let own = match step {
-            Step::Ask(name, ..)
-            | Step::Families(name, ..)
-            | Step::Share(name, ..)
-            | Step::Label(name, ..)
-            | Step::Type(name, ..)
-            | Step::Expose(name, ..)
-            | Step::Delete(name) => super::cluster::key(name) == *key,
-            // What happened while nothing was heard is not told apart.
-            Step::Recovery | Step::Restart | Step::Reelection => continue,
-            _ => false,
-        };
+        let own = matches!(step, Step::Service(name, change)
+            if super::cluster::key(name) == *key && !matches!(change, Change::Vandalize(_)));
         let service = cluster.services.get(key).filter(|service| service["metadata"]["uid"] == *uid);
         let Some(service) = service.filter(|_| !own) else { continue };
         let has = shown(service);
