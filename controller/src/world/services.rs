@@ -67,8 +67,13 @@ impl World {
 
     /// Takes over what the statuses say that the Services hold.
     pub(super) fn adopt_services(&mut self, now: Now) {
-        // Of two that hold one address the one that has had what it asks for the longest keeps it.
-        for key in self.sorted(|known| known.seen.allocated_since.unwrap_or(Timestamp::MAX)) {
+        // Of two that hold one address the one that has had what it asks for the longest keeps it; those that do
+        // not have it wait in the order in which they were created.
+        let since = |known: &KnownService| match known.seen.allocated_since {
+            Some(since) => (since, Timestamp::MIN),
+            None => (Timestamp::MAX, known.created),
+        };
+        for key in self.sorted(since) {
             self.adopt(&key, now);
         }
     }
@@ -84,7 +89,7 @@ impl World {
     }
 
     /// The Services by a time, the earliest first; of one time, by their uids.
-    fn sorted(&self, time: impl Fn(&KnownService) -> Timestamp) -> Vec<ServiceKey> {
+    fn sorted<T: Ord>(&self, time: impl Fn(&KnownService) -> T) -> Vec<ServiceKey> {
         let mut services: Vec<_> = self.services.iter().collect();
         services.sort_by_cached_key(|(_, known)| (time(known), known.uid.clone()));
         services.into_iter().map(|(key, _)| key.clone()).collect()

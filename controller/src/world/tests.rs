@@ -412,3 +412,14 @@ fn a_service_that_ended_before_its_list_came_is_waited_for_until_the_next_list()
     cluster.expose("y", json!({}));
     assert_eq!(cluster.shows("y"), "10.0.0.1", "a list that comes too late changes nothing");
 }
+
+#[test]
+fn after_a_restart_those_that_wait_do_so_in_the_order_in_which_they_were_created() {
+    let mut cluster = Cluster::with(&[]);
+    for (name, uid) in [("first", "z"), ("second", "a")] {
+        cluster.expose(name, json!({ "metadata": { "uid": uid } }));
+    }
+    cluster.restart();
+    cluster.pool("a", json!({ "addresses": ["10.0.0.0/32"] }));
+    assert_eq!(["first", "second"].map(|name| cluster.shows(name)), ["10.0.0.0", "PoolExhausted"]);
+}
