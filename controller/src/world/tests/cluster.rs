@@ -48,7 +48,7 @@ fn api_version(kind: Kind) -> &'static str {
 }
 
 /// What the watch of a kind tells of an object; nothing: that it is gone.
-fn update(kind: Kind, name: &str, object: Option<Value>) -> Update {
+pub(super) fn update(kind: Kind, name: &str, object: Option<Value>) -> Update {
     fn told<K: DeserializeOwned, V, S>(
         object: Option<Value>,
         project: fn(&K) -> SeenObject<V, S>,

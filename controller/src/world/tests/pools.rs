@@ -1,6 +1,6 @@
 use serde_json::json;
 
-use super::cluster::{Cluster, key};
+use super::cluster::{Cluster, update};
 use crate::world::*;
 
 const WHILE: Duration = Duration::from_secs(5);
@@ -377,14 +377,13 @@ fn a_status_that_was_not_written_when_the_lease_was_lost_is_written_by_who_has_i
     cluster.down = true;
     cluster.pool("a", json!({ "addresses": ["10.0.0.0/31"] }));
     cluster.down = false;
-    let effects = cluster.world.apply(Update::StandsBy, cluster.now);
-    cluster.held_back.clear();
-    cluster.take(effects);
-    cluster.tell_object(Kind::Pool, "a");
+    let object = cluster.objects.get(&(Kind::Pool, "a".to_owned())).cloned();
+    let unwritten = cluster.world.apply(update(Kind::Pool, "a", object), cluster.now);
+    assert!(matches!(unwritten.as_slice(), [Effect::Status(..)]), "{unwritten:?}");
+    cluster.feed(Update::StandsBy);
+    assert_eq!(cluster.status(Kind::Pool, "a")["totalIPv4"], 4);
     cluster.lead();
     assert_eq!(cluster.status(Kind::Pool, "a")["totalIPv4"], 2);
-    assert_eq!(cluster.world.ledger.holders("10.0.0.0".parse().unwrap()).next(), None);
-    assert_eq!(cluster.world.services.get(&key("x")).map(|_| ()), None);
 }
 
 #[test]
