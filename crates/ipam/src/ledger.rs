@@ -178,34 +178,31 @@ impl Ledger {
     /// Frees what a Service gave up, now that its status shows what was decided for it.
     pub fn settle(&mut self, now: Instant, key: &ServiceKey) -> Changed {
         let mut changed = Vec::new();
-        let parting = self.entries.get_mut(key).map(|entry| std::mem::take(&mut entry.parting));
-        if let Some(parting) = parting.filter(|parting| !parting.is_empty()) {
-            self.free(now, key, parting);
-            self.run(now, &mut changed);
-        }
+        let Some(entry) = self.entries.get_mut(key).filter(|entry| !entry.parting.is_empty()) else {
+            return changed;
+        };
+        let (parting, request) = (std::mem::take(&mut entry.parting), entry.request.clone());
+        self.free(now, key, request.as_ref(), parting);
+        self.run(now, &mut changed);
         changed
     }
 
     /// Forgets a Service and frees what it holds.
     pub fn release(&mut self, now: Instant, key: &ServiceKey) -> Changed {
         let mut changed = Vec::new();
-        let Some(entry) = self.entries.get(key) else { return changed };
-        let held: Vec<_> = entry.held().collect();
+        let Some(entry) = self.entries.remove(key) else { return changed };
         if let Some(Waits { lack, wants }) = &entry.waits {
             self.waiters.remove(entry.turn(*lack), wants);
         }
         if let Some(grant) = &entry.decision.grant {
-            self.under.leave(key, &grant.pool);
+            self.under.leave(entry.place, &grant.pool);
             self.register.touch(&grant.pool);
         }
         self.movement.forget(key, entry.place);
         self.sharers.regrant(key, entry.granted(), &[]);
-        self.free(now, key, held);
-        self.entries.remove(key);
+        self.free(now, key, entry.request.as_ref(), entry.held());
         self.sharers.forget(key);
-        if self.of_namespace(&key.namespace).next().is_none() {
-            self.quotas.forget(&key.namespace);
-        }
+        self.quotas.leave(&key.namespace);
         self.run(now, &mut changed);
         changed
     }
@@ -233,8 +230,8 @@ impl Ledger {
     }
 
     fn entry(&mut self, key: &ServiceKey) -> &mut Entry {
-        if !self.quotas.knows(&key.namespace) {
-            self.quotas.assign(&key.namespace, self.namespaces.get(&key.namespace));
+        if !self.entries.contains_key(key) {
+            self.quotas.enter(&key.namespace, self.namespaces.get(&key.namespace));
         }
         let places = &mut self.places;
         self.entries.entry(key.clone()).or_insert_with(|| {

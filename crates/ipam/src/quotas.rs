@@ -12,11 +12,17 @@ const TOLD: usize = 256;
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Quotas {
     all: BTreeMap<QuotaName, Counted>,
-    /// The quotas of each namespace that was asked about since one of them changed.
-    of_namespace: BTreeMap<String, Vec<QuotaName>>,
+    of_namespace: BTreeMap<String, Member>,
     touched: BTreeSet<QuotaName>,
     /// Limits towards which less counts than before, since this was last asked.
     relieved: BTreeSet<Scope>,
+}
+
+/// A namespace with Services.
+#[derive(Debug, Clone, Default)]
+struct Member {
+    services: usize,
+    quotas: Vec<QuotaName>,
 }
 
 /// One limit: those who share it, and the family.
@@ -128,8 +134,8 @@ impl Quotas {
     /// every namespace and address there is.
     pub(crate) fn set(&mut self, name: &QuotaName, quota: Option<Quota>) {
         self.touched.insert(name.clone());
-        for quotas in self.of_namespace.values_mut() {
-            quotas.retain(|other| other != name);
+        for member in self.of_namespace.values_mut() {
+            member.quotas.retain(|other| other != name);
         }
         match quota {
             Some(quota) => drop(self.all.insert(name.clone(), Counted { quota, counters: BTreeMap::new() })),
@@ -144,42 +150,59 @@ impl Quotas {
 
     /// Has a quota count what a namespace holds from now on.
     pub(crate) fn join(&mut self, name: &QuotaName, namespace: &str) {
-        let quotas = self.of_namespace.entry(namespace.to_owned()).or_default();
+        let Some(Member { quotas, .. }) = self.of_namespace.get_mut(namespace) else { return };
         if !quotas.contains(name) {
             quotas.push(name.clone());
             quotas.sort();
         }
     }
 
-    /// The namespaces that were asked about.
+    /// The namespaces with Services.
     pub(crate) fn namespaces(&self) -> Vec<String> {
         self.of_namespace.keys().cloned().collect()
     }
 
-    /// Which quotas a namespace with these labels has, as they are now; gives back those it had.
-    pub(crate) fn assign(&mut self, namespace: &str, labels: Option<&Labels>) -> Vec<QuotaName> {
-        let quotas = self.all.iter().filter(|(_, counted)| counted.quota.is_for(namespace, labels));
-        let quotas = quotas.map(|(name, _)| name.clone()).collect();
-        self.of_namespace.insert(namespace.to_owned(), quotas).unwrap_or_default()
+    /// Notes that a namespace with these labels has a Service more.
+    pub(crate) fn enter(&mut self, namespace: &str, labels: Option<&Labels>) {
+        match self.of_namespace.get_mut(namespace) {
+            Some(member) => member.services += 1,
+            None => {
+                let member = Member { services: 1, quotas: self.all_for(namespace, labels) };
+                self.of_namespace.insert(namespace.to_owned(), member);
+            }
+        }
     }
 
-    pub(crate) fn knows(&self, namespace: &str) -> bool {
-        self.of_namespace.contains_key(namespace)
+    /// Notes that it has one less.
+    pub(crate) fn leave(&mut self, namespace: &str) {
+        if let Some(member) = self.of_namespace.get_mut(namespace) {
+            member.services -= 1;
+            if member.services == 0 {
+                self.of_namespace.remove(namespace);
+            }
+        }
+    }
+
+    fn all_for(&self, namespace: &str, labels: Option<&Labels>) -> Vec<QuotaName> {
+        let quotas = self.all.iter().filter(|(_, counted)| counted.quota.is_for(namespace, labels));
+        quotas.map(|(name, _)| name.clone()).collect()
+    }
+
+    /// Which quotas a namespace with these labels has, as they are now; gives back those it had.
+    pub(crate) fn assign(&mut self, namespace: &str, labels: Option<&Labels>) -> Vec<QuotaName> {
+        let quotas = self.all_for(namespace, labels);
+        let member = self.of_namespace.get_mut(namespace);
+        member.map(|member| std::mem::replace(&mut member.quotas, quotas)).unwrap_or_default()
     }
 
     pub(crate) fn of(&self, namespace: &str) -> &[QuotaName] {
-        self.of_namespace.get(namespace).map_or(&[], Vec::as_slice)
-    }
-
-    /// Forgets a namespace that has no Services.
-    pub(crate) fn forget(&mut self, namespace: &str) {
-        self.of_namespace.remove(namespace);
+        self.of_namespace.get(namespace).map_or(&[], |member| &member.quotas)
     }
 
     /// Counts an address that a Service of this namespace holds from a pool.
     pub(crate) fn add(&mut self, namespace: &str, pool: &PoolName, address: IpAddr) {
-        let Some(names) = self.of_namespace.get(namespace) else { return };
-        for name in names {
+        let Some(member) = self.of_namespace.get(namespace) else { return };
+        for name in &member.quotas {
             if let Some(counted) = self.all.get_mut(name) {
                 counted.add(namespace, pool, address);
             }
@@ -189,8 +212,8 @@ impl Quotas {
 
     /// Counts it no more.
     pub(crate) fn remove(&mut self, namespace: &str, pool: &PoolName, address: IpAddr) {
-        let Some(names) = self.of_namespace.get(namespace) else { return };
-        for name in names {
+        let Some(member) = self.of_namespace.get(namespace) else { return };
+        for name in &member.quotas {
             if let Some(counted) = self.all.get_mut(name) {
                 self.relieved.extend(counted.remove(name, namespace, pool, address));
             }
@@ -241,11 +264,10 @@ impl Quotas {
             // What only those hold that are leaving it would not go on counting by itself.
             let stays = |address: &IpAddr| {
                 let mut others = exchange.shared.iter().filter(|(shared, _)| shared == address);
-                exchange.granted.contains(address)
-                    || others.any(|(_, other)| match counted.quota.per {
-                        Per::Namespace => *other == exchange.key.namespace,
-                        Per::Quota => self.of(other).contains(name),
-                    })
+                others.any(|(_, other)| match counted.quota.per {
+                    Per::Namespace => *other == exchange.key.namespace,
+                    Per::Quota => self.of(other).contains(name),
+                })
             };
             for family in Family::ALL {
                 counted.check(name, family, exchange, stays)?;
@@ -355,7 +377,8 @@ impl Counted {
         let scope = self.quota.scope(&exchange.key.namespace);
         let counter = self.counters.get(&scope);
         let counted = |address: &IpAddr| counter.is_some_and(|one| one.addresses.contains_key(address));
-        let counts = |address: &IpAddr| counted(address) && stays(address);
+        let has = |address: &IpAddr| exchange.granted.contains(address);
+        let counts = |address: &IpAddr| has(address) || counted(address) && stays(address);
         let news =
             exchange.grant.iter().filter(|address| Family::of(**address) == family && !counts(address));
         if u32::try_from(news.count()).unwrap_or(u32::MAX) <= room {

@@ -82,9 +82,7 @@ impl Ledger {
             None => self.namespaces.remove(namespace),
         };
         let keys: Vec<_> = self.of_namespace(namespace).cloned().collect();
-        if self.quotas.knows(namespace) {
-            self.count_anew(namespace, &keys);
-        }
+        self.count_anew(namespace, &keys);
         for key in &keys {
             if let Some(labels) = self.entries.get(key).and_then(|entry| entry.request.as_ref()) {
                 let labels = labels.labels.clone();
@@ -120,6 +118,10 @@ impl Ledger {
             for quota in after.iter().filter(|quota| !before.contains(quota)) {
                 self.quotas.add_to(quota, namespace, &pool, address);
             }
+        }
+        if before != after {
+            // To join what counts already costs nothing.
+            keys.iter().for_each(|key| self.wake_group(key));
         }
     }
 

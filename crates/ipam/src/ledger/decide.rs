@@ -9,7 +9,7 @@ use super::{Changed, Ledger};
 use crate::choose::{choose, replace, wants};
 use crate::entry::{Entry, Waits};
 use crate::view::{View, admits};
-use crate::waiters::Lack;
+use crate::waiters::{Lack, Place};
 use crate::{Decision, Grant, Moving, Note, OnRemove, Refusal, Request, State};
 
 /// What a pool takes away from a Service.
@@ -21,6 +21,7 @@ pub(super) struct Away {
 
 /// What becomes of a Service's addresses.
 struct Exchange {
+    place: Place,
     before: Decision,
     after: Decision,
     /// All that it held before, and what it parts with now.
@@ -206,7 +207,8 @@ impl Ledger {
             changed.push(key.clone());
             let parting = entry.parting.iter().copied().collect();
             let after = entry.decision.clone();
-            self.exchange(key, Exchange { before, after, had, parting });
+            let place = entry.place;
+            self.exchange(key, Exchange { place, before, after, had, parting });
         }
         if self.sharers.has_guests() {
             self.regard_guests(key);
@@ -216,7 +218,7 @@ impl Ledger {
 
     /// Holds what a Service was granted in place of what it had before.
     fn exchange(&mut self, key: &ServiceKey, exchange: Exchange) {
-        let Exchange { before, after, had, parting } = exchange;
+        let Exchange { place, before, after, had, parting } = exchange;
         let Decision { grant, moving, .. } = after;
         let old = before.grant.as_ref();
         let granted = grant.as_ref().map_or(&[][..], |grant| &grant.addresses);
@@ -228,7 +230,7 @@ impl Ledger {
         }
         let left = |old: &&Grant| grant.as_ref().is_none_or(|grant| grant.pool != old.pool);
         if let Some(old) = old.filter(left) {
-            self.under.leave(key, &old.pool);
+            self.under.leave(place, &old.pool);
             self.register.touch(&old.pool);
         }
         match &moving {
@@ -238,11 +240,25 @@ impl Ledger {
         if self.sharers.regrant(key, old.map_or(&[], |old| &old.addresses), granted) {
             self.wake_group(key);
         }
-        let came = granted.iter().copied().filter(|address| !had.contains(address));
+        let came: Vec<_> = granted.iter().copied().filter(|address| !had.contains(address)).collect();
+        if came.iter().any(|address| self.counts_anew(key, *address)) {
+            self.wake_group(key);
+        }
         let went = parting.into_iter().filter(|address| before.holds(*address));
-        for address in came.chain(went) {
+        for address in came.into_iter().chain(went) {
             self.wake(address);
         }
+    }
+
+    /// Whether a Service brought an address that is shared to quotas that did not count it, so that it costs others
+    /// of its namespace nothing to join.
+    fn counts_anew(&self, key: &ServiceKey, address: IpAddr) -> bool {
+        let mut others = self.register.holders(address).filter(|other| *other != key);
+        let counted = |other: &ServiceKey| {
+            other.namespace == key.namespace
+                && self.entries.get(other).is_some_and(|other| other.granted().contains(&address))
+        };
+        self.sharers.get(key).is_some() && !self.quotas.of(&key.namespace).is_empty() && !others.any(counted)
     }
 
     /// Notes where a Service no longer is a guest: it has left, or the others have, or their terms agree again.
@@ -283,7 +299,7 @@ impl Ledger {
         let (place, waits) = (entry.place, self.waits(key, entry));
         let waits = (entry.waits != waits).then_some(waits);
         if let Some(pool) = pool {
-            self.under.enter(key, &pool, home);
+            self.under.enter(place, key, &pool, home);
         }
         if queued {
             self.movement.queue(place, key);

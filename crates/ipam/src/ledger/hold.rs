@@ -5,6 +5,7 @@ use std::time::Instant;
 use names::{PoolName, ServiceKey};
 
 use super::Ledger;
+use crate::Request;
 
 impl Ledger {
     /// Notes that a Service holds an address, from this pool.
@@ -22,11 +23,12 @@ impl Ledger {
         self.touch_reservation(address);
     }
 
-    /// Frees what a Service holds. What its reservation gives away is laid on another shelf.
+    /// Frees what a Service holds that asks for this. What its reservation gives away is laid on another shelf.
     pub(super) fn free(
         &mut self,
         now: Instant,
         key: &ServiceKey,
+        request: Option<&Request>,
         addresses: impl IntoIterator<Item = IpAddr>,
     ) {
         let (mut given_away, mut homes) = (false, BTreeSet::new());
@@ -36,7 +38,7 @@ impl Ledger {
             self.sharers.part(address, key);
             self.sharers.see_off(address, key);
             self.quotas.remove(&key.namespace, &pool, address);
-            given_away |= self.give_back(key, address);
+            given_away |= self.give_back(key, request, address);
             homes.extend(self.register.pool_of(address).cloned());
             self.wake(address);
         }
@@ -46,11 +48,10 @@ impl Ledger {
     }
 
     /// Tells an address's reservation that the Service gave it back; says whether it leaves the reservation.
-    fn give_back(&mut self, key: &ServiceKey, address: IpAddr) -> bool {
+    fn give_back(&mut self, key: &ServiceKey, request: Option<&Request>, address: IpAddr) -> bool {
         let by = self.register.shelf(address).and_then(|shelf| shelf.reservation.clone());
         let Some(by) = by else { return false };
         self.reservations.touch(&by);
-        let request = self.entries.get(key).and_then(|entry| entry.request.as_ref());
         let is_for = request.is_some_and(|request| {
             let namespace = self.namespaces.get(&key.namespace);
             self.reservations.of(key, &request.labels, namespace).any(|name| *name == by)

@@ -1,6 +1,9 @@
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 
 use names::{PoolName, ServiceKey};
+
+use crate::waiters::Place;
 
 /// Who holds something from which pool, as their grants say.
 #[derive(Debug, Clone, Default)]
@@ -10,10 +13,10 @@ pub(super) struct Under {
 
 #[derive(Debug, Clone, Default)]
 struct Tenants {
-    services: BTreeSet<ServiceKey>,
+    services: BTreeMap<Place, ServiceKey>,
     namespaces: BTreeMap<String, usize>,
     /// Those that hold something which the pool would no longer give them.
-    away: BTreeSet<ServiceKey>,
+    away: BTreeMap<Place, ServiceKey>,
 }
 
 /// Whether a pool would still give out what is held from it.
@@ -26,24 +29,25 @@ pub(super) enum Home {
 }
 
 impl Under {
-    pub(super) fn enter(&mut self, key: &ServiceKey, pool: &PoolName, home: Home) {
+    pub(super) fn enter(&mut self, place: Place, key: &ServiceKey, pool: &PoolName, home: Home) {
         let tenants = match self.pools.get_mut(pool) {
             Some(tenants) => tenants,
             None => self.pools.entry(pool.clone()).or_default(),
         };
-        if tenants.services.insert(key.clone()) {
+        if let Entry::Vacant(vacant) = tenants.services.entry(place) {
+            vacant.insert(key.clone());
             *tenants.namespaces.entry(key.namespace.clone()).or_default() += 1;
         }
         match home {
-            Home::Away => drop(tenants.away.insert(key.clone())),
-            Home::There => drop(tenants.away.remove(key)),
+            Home::Away => drop(tenants.away.insert(place, key.clone())),
+            Home::There => drop(tenants.away.remove(&place)),
         }
     }
 
-    pub(super) fn leave(&mut self, key: &ServiceKey, pool: &PoolName) {
+    pub(super) fn leave(&mut self, place: Place, pool: &PoolName) {
         let Some(tenants) = self.pools.get_mut(pool) else { return };
-        tenants.away.remove(key);
-        if tenants.services.remove(key)
+        tenants.away.remove(&place);
+        if let Some(key) = tenants.services.remove(&place)
             && let Some(count) = tenants.namespaces.get_mut(&key.namespace)
         {
             *count -= 1;
@@ -66,11 +70,11 @@ impl Under {
     }
 
     pub(super) fn services(&self, pool: &PoolName) -> impl Iterator<Item = &ServiceKey> {
-        self.pools.get(pool).into_iter().flat_map(|tenants| &tenants.services)
+        self.pools.get(pool).into_iter().flat_map(|tenants| tenants.services.values())
     }
 
     pub(super) fn away(&self, pool: &PoolName) -> impl Iterator<Item = &ServiceKey> {
-        self.pools.get(pool).into_iter().flat_map(|tenants| &tenants.away)
+        self.pools.get(pool).into_iter().flat_map(|tenants| tenants.away.values())
     }
 
     pub(super) fn away_count(&self, pool: &PoolName) -> usize {

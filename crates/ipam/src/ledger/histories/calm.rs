@@ -57,7 +57,7 @@ impl Cluster {
                 let may = due || released || replaced && !left.contains(address) || moved || intruded;
                 assert!(may, "{key} had {granted:?} and {left:?} and lost {address}: {is:?}");
             }
-            let moved = fate == OnRemove::Move && !own && !waited && !grown;
+            let moved = fate == OnRemove::Move && !own && !waited && !grown && !sharing;
             if let Some(Grant { addresses, .. }) = is.grant.as_ref().filter(|_| moved && granted != has) {
                 let families =
                     |all: &[IpAddr]| all.iter().map(|one| Family::of(*one)).collect::<BTreeSet<_>>();

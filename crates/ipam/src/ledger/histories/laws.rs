@@ -179,6 +179,11 @@ impl Cluster {
             let still = self.counted(quota, |key| before.granted(key, step));
             for (scope, new) in new {
                 let mut base = was.get(&scope).cloned().unwrap_or_default();
+                // What counts because another pool has it now came without being granted, maybe after the new ones.
+                let found = now[&scope].difference(&new).any(|address| !base.contains(address));
+                if found && matches!(step, Step::SetPool(..) | Step::Restart) {
+                    continue;
+                }
                 base.extend(now[&scope].difference(&new));
                 base.extend(still.get(&scope).into_iter().flatten());
                 for (family, limit) in [(Family::V4, quota.ipv4), (Family::V6, quota.ipv6)] {

@@ -117,6 +117,19 @@ fn an_address_that_is_shared_counts_once() {
 }
 
 #[test]
+fn who_has_no_room_in_a_quota_joins_what_counts_already() {
+    let mut desk = Desk::with(&[("a", pool(&["10.0.0.0/30"]))]);
+    let audience = Audience { namespace_selectors: vec![selector("team", "blue")], ..of_namespace("n") };
+    desk.namespace("n", &[]);
+    desk.namespace("m", &[]);
+    desk.limit("q", Some(Quota { audience, ..quota(0) }));
+    assert_eq!(desk.ask("m/x", shares(v4(), "k", 80)), "10.0.0.0 from a");
+    assert_eq!(desk.ask("n/y", shares(v4(), "k", 81)), "QuotaExceeded");
+    assert_eq!(desk.namespace("m", &[("team", "blue")]), ["y"]);
+    assert_eq!(desk.told("n/y"), "10.0.0.0 from a");
+}
+
+#[test]
 fn an_address_that_others_are_only_leaving_counts_as_new() {
     let a = Pool { on_remove: OnRemove::Move, ..pool(&["10.0.0.0/30"]) };
     let mut desk = Desk::with(&[("a", a.clone())]);
