@@ -11,6 +11,7 @@ use cluster::Severity;
 use ipam::{Adopted, Decision, Refusal};
 use k8s_openapi::jiff::Timestamp;
 use names::{PoolName, ServiceKey};
+use serde_json::Value;
 
 use super::pools::Pools;
 use super::{Effect, Notice, Now, World};
@@ -51,7 +52,7 @@ impl World {
             Some(SeenService { uid, standing: Standing::Marked, .. }) => {
                 self.leave(&key, now);
                 if self.decides() {
-                    self.effects.push(Effect::Service(key, release_patch(&uid)));
+                    self.write(&key, release_patch(&uid));
                 } else {
                     self.marked.insert(key, uid);
                 }
@@ -84,8 +85,18 @@ impl World {
             self.decide(&key, now);
         }
         for (key, uid) in std::mem::take(&mut self.marked) {
-            self.effects.push(Effect::Service(key, release_patch(&uid)));
+            self.write(&key, release_patch(&uid));
         }
+    }
+
+    /// Writes to the Service as it was last seen, or not at all. So what a leader sent just before it froze, and
+    /// what arrives long after, takes back nothing that its successor wrote.
+    fn write(&mut self, key: &ServiceKey, mut patch: Value) {
+        let metadata = patch.get_mut("metadata").and_then(Value::as_object_mut);
+        if let (Some(metadata), Some(version)) = (metadata, self.versions.get(key)) {
+            metadata.insert("resourceVersion".into(), version.to_string().into());
+        }
+        self.effects.push(Effect::Service(key.clone(), patch));
     }
 
     /// The Services by a time, the earliest first; of one time, by their uids.
@@ -192,15 +203,16 @@ impl World {
             return;
         };
         known.writing.get_or_insert(now.instant);
-        self.effects.push(Effect::Service(key.clone(), patch));
-        if occasion == Occasion::Decided {
+        let notice = (occasion == Occasion::Decided).then(|| {
             let pool = decision.grant.as_ref().and_then(|grant| with_uid(&self.pools, &grant.pool));
-            self.effects.push(Effect::Event(Notice { pool, ..told(key, known, decision) }));
             match &decision.refusal {
                 Some(refusal) => self.metrics.refused(refusal.reason()),
                 None => self.metrics.allocated(),
             }
-        }
+            Effect::Event(Notice { pool, ..told(key, known, decision) })
+        });
+        self.write(key, patch);
+        self.effects.extend(notice);
     }
 }
 

@@ -423,3 +423,23 @@ fn after_a_restart_those_that_wait_do_so_in_the_order_in_which_they_were_created
     cluster.pool("a", json!({ "addresses": ["10.0.0.0/32"] }));
     assert_eq!(["first", "second"].map(|name| cluster.shows(name)), ["10.0.0.0", "PoolExhausted"]);
 }
+
+#[test]
+fn what_others_wrote_since_a_service_was_seen_is_not_overwritten_unseen() {
+    let mut cluster = Cluster::with(&[("a", &["10.0.0.0/30"])]);
+    cluster.down = true;
+    cluster.expose("x", json!({ "metadata": { "resourceVersion": "5" } }));
+    cluster.down = false;
+    let service = serde_json::from_value(cluster.services[&key("x")].clone()).unwrap();
+    let seen = Update::Service(key("x"), Some(SeenService::project(&service, None)));
+    let on_its_way = cluster.world.apply(seen, cluster.now);
+    let by_another = json!({ "ingress": [{ "ip": "10.0.0.1", "ipMode": "VIP" }] });
+    merge(
+        cluster.services.get_mut(&key("x")).unwrap(),
+        &json!({ "metadata": { "resourceVersion": "6" }, "status": { "loadBalancer": by_another } }),
+    );
+    cluster.take(on_its_way);
+    assert_eq!(cluster.shows("x"), "10.0.0.1", "it was seen as 5, and is 6");
+    cluster.tell(&key("x"));
+    assert_eq!(cluster.shows("x"), "10.0.0.0");
+}

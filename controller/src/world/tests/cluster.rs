@@ -234,9 +234,14 @@ impl Cluster {
                 Effect::Service(key, patch) => {
                     self.writes.push(object);
                     let Some(service) = self.services.get_mut(&key) else { continue };
-                    if service["metadata"]["uid"] != patch["metadata"]["uid"] {
+                    let differs = |field: &str| service["metadata"][field] != patch["metadata"][field];
+                    // One that was never stored has no version, and was seen as the first of all.
+                    let stored = !service["metadata"]["resourceVersion"].is_null();
+                    if differs("uid") || (stored && differs("resourceVersion")) {
                         continue;
                     }
+                    let mut patch = patch;
+                    patch["metadata"].as_object_mut().unwrap().remove("resourceVersion");
                     let before = service.clone();
                     merge(service, &patch);
                     if *service != before {
