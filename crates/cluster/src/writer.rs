@@ -32,6 +32,8 @@ const BURST: u32 = 20_000;
 const INTERVAL: Duration = Duration::from_millis(2);
 
 /// What is written. Bodies say `metadata.uid` where another object of that name must not be written to.
+///
+/// One that says `metadata.resourceVersion` is dropped when the object has another one.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Write {
     /// A strategic merge patch of the status subresource, for kinds of Kubernetes' own.
@@ -56,7 +58,7 @@ pub struct Stats {
     pub written: u64,
     /// Attempts that failed and are made again.
     pub failed: u64,
-    /// Writes that were dropped, because their object is gone.
+    /// Writes that were dropped, because what they are about is gone.
     pub gone: u64,
 }
 

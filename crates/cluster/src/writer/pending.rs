@@ -14,7 +14,7 @@ const REFUSED_WAIT: Duration = Duration::from_secs(30);
 pub(crate) enum Outcome {
     /// It stands there.
     Written,
-    /// There is nothing to write to any more.
+    /// What it is about is not there any more.
     Gone,
     /// It may work next time.
     Failed,

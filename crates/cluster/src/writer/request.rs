@@ -25,6 +25,8 @@ pub(super) struct Patches {
     patches: Vec<Patch>,
     /// Whether it makes the object if there is none.
     creates: bool,
+    /// Whether it is about one version of the object.
+    versioned: bool,
 }
 
 #[derive(Debug)]
@@ -43,12 +45,18 @@ impl Patches {
         };
         let apply = |body| object.identified(body);
         match write {
-            Write::MergeStatus(body) => Self { patches: vec![status(STRATEGIC, &body)], creates: false },
-            Write::ApplyStatus(body) => Self { patches: vec![status(APPLY, &apply(body))], creates: false },
+            Write::MergeStatus(body) => Self {
+                versioned: body.pointer("/metadata/resourceVersion").is_some(),
+                patches: vec![status(STRATEGIC, &body)],
+                creates: false,
+            },
+            Write::ApplyStatus(body) => {
+                Self { patches: vec![status(APPLY, &apply(body))], creates: false, versioned: false }
+            }
             Write::Apply { object: body, status: after } => {
                 let body = apply(body).to_string().into_bytes();
                 let first = Patch { subresource: "", content_type: APPLY, body };
-                Self { patches: vec![first, status(APPLY, &apply(after))], creates: true }
+                Self { patches: vec![first, status(APPLY, &apply(after))], creates: true, versioned: false }
             }
         }
     }
@@ -83,6 +91,8 @@ impl Patches {
         };
         let outcome = match status.code {
             404 if !self.creates => Outcome::Gone,
+            // Whoever put it sees the version that is there now, and decides again.
+            409 if self.versioned => Outcome::Gone,
             409 if status.message.contains("Precondition failed: UID") => Outcome::Gone,
             422 if is_about_uid(status) => Outcome::Gone,
             400 | 403 | 422 => Outcome::Refused,
@@ -153,6 +163,8 @@ mod tests {
         );
         assert_eq!(judged(409, "the object has been modified", &merge), Outcome::Failed);
         assert_eq!(judged(409, "cannot be fulfilled on services \"druid\"", &merge), Outcome::Failed);
+        let versioned = Write::MergeStatus(json!({ "metadata": { "resourceVersion": "5" } }));
+        assert_eq!(judged(409, "the object has been modified", &versioned), Outcome::Gone);
         assert_eq!(judged(422, "services \"druid\" is invalid", &merge), Outcome::Refused);
         assert_eq!(judged(403, "services/status is forbidden", &merge), Outcome::Refused);
         assert_eq!(judged(500, "etcdserver: request timed out", &merge), Outcome::Failed);
