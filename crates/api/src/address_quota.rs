@@ -5,7 +5,7 @@ use names::PoolName;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{Invalid, schema, selector};
+use crate::{Invalid, schema, selector, tolerant};
 
 /// Limits how many addresses the Services of some namespaces have.
 #[derive(CustomResource, Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -85,7 +85,7 @@ pub struct AddressQuotaStatus {
     #[serde(default)]
     pub used: String,
     /// How much of the limit is used, the fullest first.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "tolerant::field")]
     #[schemars(schema_with = "schema::bounded::<AddressQuotaUsage, MOST_USES>")]
     pub usage: Vec<AddressQuotaUsage>,
     /// Ready: whether the quota is in use as it is written.

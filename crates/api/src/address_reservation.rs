@@ -10,7 +10,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::ip_address_pool::created;
-use crate::{Invalid, addresses, schema, selector};
+use crate::{Invalid, addresses, schema, selector, tolerant};
 
 /// Keeps addresses for certain Services, before these exist and after they are gone.
 #[derive(CustomResource, Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -144,19 +144,19 @@ pub enum ReclaimPolicy {
 #[serde(rename_all = "camelCase")]
 pub struct AddressReservationStatus {
     /// What was chosen of `spec.pool`.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "tolerant::field")]
     #[schemars(schema_with = "schema::bounded::<String, MOST_CHOSEN>")]
     pub addresses: Vec<String>,
     /// What has left the reservation.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "tolerant::field")]
     #[schemars(schema_with = "schema::bounded::<String, MOST_RELEASED>")]
     pub released: Vec<String>,
     /// Which of its addresses are in use by Services that it is for.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "tolerant::field")]
     #[schemars(schema_with = "schema::bounded::<HeldAddress, MOST_HELD>")]
     pub used: Vec<HeldAddress>,
     /// Which of its addresses other Services still have. They are kept when these give them back.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "tolerant::field")]
     #[schemars(schema_with = "schema::bounded::<HeldAddress, MOST_HELD>")]
     pub pending: Vec<HeldAddress>,
     /// Active or Expired.
@@ -303,7 +303,7 @@ impl AddressReservationStatus {
 
 fn held((address, key): &(IpAddr, ServiceKey)) -> HeldAddress {
     let ServiceKey { namespace, name } = key.clone();
-    HeldAddress { address: address.to_string(), namespace, name }
+    HeldAddress { address: address.to_string(), namespace: namespace.to_string(), name: name.to_string() }
 }
 
 #[cfg(test)]

@@ -31,6 +31,7 @@ mod selector;
 pub mod service;
 pub mod speaker_status;
 mod timestamp;
+mod tolerant;
 
 pub use address_quota::{AddressQuota, AddressQuotaSpec, AddressQuotaStatus, AddressQuotaUsage, Per};
 pub use address_reservation::{

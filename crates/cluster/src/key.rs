@@ -29,13 +29,13 @@ impl Key {
 
     /// The same as the key of a Service.
     pub fn into_service(self) -> ServiceKey {
-        ServiceKey { namespace: self.namespace.unwrap_or_default(), name: self.name }
+        ServiceKey::new(self.namespace.unwrap_or_default(), self.name)
     }
 }
 
 impl From<&ServiceKey> for Key {
     fn from(key: &ServiceKey) -> Self {
-        Self::namespaced(&key.namespace, &key.name)
+        Self::namespaced(&*key.namespace, &*key.name)
     }
 }
 

@@ -7,6 +7,7 @@ use names::{Labels, PoolName, QuotaName, ReservationName, ServiceKey};
 use self::agenda::Agenda;
 use self::movement::Movement;
 use self::under::Under;
+use crate::entries::Entries;
 use crate::entry::{Entry, Waits};
 use crate::quotas::Quotas;
 use crate::register::{Register, Rest};
@@ -43,7 +44,7 @@ pub struct Ledger {
     order: Vec<PoolName>,
     /// What becomes of what is held from pools that are gone.
     gone: BTreeMap<PoolName, OnRemove>,
-    entries: BTreeMap<ServiceKey, Entry>,
+    entries: Entries,
     under: Under,
     movement: Movement,
     waiters: Waiters,
@@ -141,7 +142,7 @@ impl Ledger {
             self.share(key, sharing);
         }
         if let Some(labels) = labels.filter(|labels| self.labels(key) != Some(labels)) {
-            let namespace = self.namespaces.get(&key.namespace).cloned();
+            let namespace = self.namespaces.get(&*key.namespace).cloned();
             self.judge_fit(key, &labels, namespace.as_ref());
         }
         self.decide(now, key, &mut changed);
@@ -230,18 +231,16 @@ impl Ledger {
     }
 
     fn entry(&mut self, key: &ServiceKey) -> &mut Entry {
-        if !self.entries.contains_key(key) {
-            self.quotas.enter(&key.namespace, self.namespaces.get(&key.namespace));
-        }
-        let places = &mut self.places;
-        self.entries.entry(key.clone()).or_insert_with(|| {
+        let Self { entries, quotas, namespaces, places, .. } = self;
+        entries.get_or_insert_with(key, || {
+            quotas.enter(&key.namespace, namespaces.get(&*key.namespace));
             *places += 1;
             Entry::new(Place(*places))
         })
     }
 
     fn view<'a>(&'a self, key: &'a ServiceKey, entry: &'a Entry, request: &'a Request) -> View<'a> {
-        let namespace = self.namespaces.get(&key.namespace);
+        let namespace = self.namespaces.get(&*key.namespace);
         View {
             register: &self.register,
             quotas: &self.quotas,

@@ -42,6 +42,7 @@
 mod audience;
 mod blocked;
 mod choose;
+mod entries;
 mod entry;
 mod grant;
 mod layout;

@@ -265,7 +265,7 @@ impl Quotas {
             let stays = |address: &IpAddr| {
                 let mut others = exchange.shared.iter().filter(|(shared, _)| shared == address);
                 others.any(|(_, other)| match counted.quota.per {
-                    Per::Namespace => *other == exchange.key.namespace,
+                    Per::Namespace => *other == &*exchange.key.namespace,
                     Per::Quota => self.of(other).contains(name),
                 })
             };

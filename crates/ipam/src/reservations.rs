@@ -124,7 +124,7 @@ impl Reservations {
         namespace: Option<&'a Labels>,
     ) -> impl Iterator<Item = &'a ReservationName> {
         let own = self.of_service.get(key).into_iter().flatten();
-        let listed = self.of_namespace.get(&key.namespace).into_iter().flatten();
+        let listed = self.of_namespace.get(&*key.namespace).into_iter().flatten();
         let shared = listed.chain(&self.shared).filter(move |name| {
             self.all.get(*name).is_some_and(|reservation| reservation.holder.is(key, labels, namespace))
         });

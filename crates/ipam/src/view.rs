@@ -1,8 +1,9 @@
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use names::{Labels, PoolName, ReservationName, ServiceKey};
 
+use crate::entries::Entries;
 use crate::entry::Entry;
 use crate::layout::Shelf;
 use crate::pool::address;
@@ -28,7 +29,7 @@ pub(crate) struct View<'a> {
     pub(crate) key: &'a ServiceKey,
     pub(crate) entry: &'a Entry,
     pub(crate) request: &'a Request,
-    pub(crate) entries: &'a BTreeMap<ServiceKey, Entry>,
+    pub(crate) entries: &'a Entries,
 }
 
 /// A pool by name.
@@ -45,7 +46,7 @@ pub(crate) fn admits(
     namespace: Option<&Labels>,
 ) -> Result<(), Closed> {
     if !pool.audience.has_namespace(&key.namespace, namespace) {
-        return Err(Closed::Namespace(key.namespace.clone()));
+        return Err(Closed::Namespace(key.namespace.to_string()));
     }
     if pool.audience.has_service(labels) { Ok(()) } else { Err(Closed::Labels) }
 }
@@ -84,7 +85,9 @@ impl<'a> View<'a> {
         let (good, bad) = self.sorted(there.filter(|(_, pool)| pool.is_automatic()));
         match bad {
             _ if !good.is_empty() => Ok(good),
-            Some(Refusal::PoolClosed { .. }) => Err(Refusal::NoPoolForService(self.key.namespace.clone())),
+            Some(Refusal::PoolClosed { .. }) => {
+                Err(Refusal::NoPoolForService(self.key.namespace.to_string()))
+            }
             Some(_) | None => Err(Refusal::NoPool),
         }
     }
@@ -158,7 +161,7 @@ impl<'a> View<'a> {
     fn others(&self, address: IpAddr) -> impl Iterator<Item = &'a ServiceKey> {
         let others = self.register.holders(address).filter(|other| *other != self.key);
         others.filter(move |other| {
-            self.entries.get(*other).is_some_and(|other| !other.parting.contains(&address))
+            self.entries.get(other).is_some_and(|other| !other.parting.contains(&address))
         })
     }
 
@@ -194,7 +197,7 @@ impl<'a> View<'a> {
     pub(crate) fn afford(&self, grant: &Grant) -> Result<(), Refusal> {
         let has = |address: &IpAddr| self.entry.granted().contains(address);
         if self.namespace.is_none() && self.quotas.need_labels() && !grant.addresses.iter().all(has) {
-            return Err(Refusal::NamespaceUnknown(self.key.namespace.clone()));
+            return Err(Refusal::NamespaceUnknown(self.key.namespace.to_string()));
         }
         if self.quotas.of(&self.key.namespace).is_empty() {
             return Ok(());
@@ -225,9 +228,9 @@ impl<'a> View<'a> {
         for address in addresses {
             let others = self.register.holders(*address).filter(|other| *other != self.key);
             let has = |other: &&ServiceKey| {
-                self.entries.get(*other).is_some_and(|other| other.granted().contains(address))
+                self.entries.get(other).is_some_and(|other| other.granted().contains(address))
             };
-            shared.extend(others.filter(has).map(|other| (*address, other.namespace.as_str())));
+            shared.extend(others.filter(has).map(|other| (*address, &*other.namespace)));
         }
         shared
     }

@@ -1,16 +1,18 @@
 use std::fmt;
+use std::sync::Arc;
 
-/// Declares identities that are one string each; as distinct types, so that a pool is never taken for a node.
+/// Declares identities that are one string each; as distinct types, so that a pool is never taken for a node. They
+/// are kept in many places at a time, so a clone shares the text.
 macro_rules! name {
     ($($(#[$doc:meta])* $name:ident;)*) => {$(
         $(#[$doc])*
         #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-        pub struct $name(String);
+        pub struct $name(Arc<str>);
 
         impl $name {
             /// Wraps the name as it stands in the object's metadata.
-            pub fn new(name: impl Into<String>) -> Self {
-                Self(name.into())
+            pub fn new(name: impl AsRef<str>) -> Self {
+                Self(name.as_ref().into())
             }
 
             /// The name as text.
@@ -46,15 +48,15 @@ name! {
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ServiceKey {
     /// `metadata.namespace`
-    pub namespace: String,
+    pub namespace: Arc<str>,
     /// `metadata.name`
-    pub name: String,
+    pub name: Arc<str>,
 }
 
 impl ServiceKey {
     /// A key from its two parts.
-    pub fn new(namespace: impl Into<String>, name: impl Into<String>) -> Self {
-        Self { namespace: namespace.into(), name: name.into() }
+    pub fn new(namespace: impl AsRef<str>, name: impl AsRef<str>) -> Self {
+        Self { namespace: namespace.as_ref().into(), name: name.as_ref().into() }
     }
 }
 

@@ -342,7 +342,7 @@ impl Cluster {
         let (uid, created) = self.born();
         let ServiceKey { namespace, name: only } = key(name);
         let mut service = json!({
-            "metadata": { "namespace": namespace, "name": only, "uid": uid, "creationTimestamp": created },
+            "metadata": { "namespace": &*namespace, "name": &*only, "uid": uid, "creationTimestamp": created },
             "spec": {
                 "type": "LoadBalancer",
                 "clusterIP": "10.96.0.9",
@@ -398,6 +398,6 @@ impl Cluster {
 
     pub(super) fn events(&mut self) -> Vec<(String, &'static str)> {
         let notices = std::mem::take(&mut self.notices);
-        notices.into_iter().map(|notice| (notice.service.name, notice.reason)).collect()
+        notices.into_iter().map(|notice| (notice.service.name.to_string(), notice.reason)).collect()
     }
 }

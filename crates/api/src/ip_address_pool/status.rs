@@ -9,7 +9,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::IpAddressPoolSpec;
-use crate::{schema, timestamp};
+use crate::{schema, timestamp, tolerant};
 
 /// How many entries a status keeps.
 const MOST_QUARANTINED: usize = 1024;
@@ -72,16 +72,16 @@ pub struct IpAddressPoolStatus {
     #[serde(default)]
     pub free: String,
     /// The namespaces with the most Services that have addresses of the pool, the first the most.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "tolerant::field")]
     #[schemars(schema_with = "schema::bounded::<NamespaceHolds, 5>")]
     pub holders: Vec<NamespaceHolds>,
     /// Addresses that were freed not long ago, and whose Service gets them back first; of more, those that rest
     /// longest.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "tolerant::field")]
     #[schemars(schema_with = "schema::bounded::<Quarantined, MOST_QUARANTINED>")]
     pub quarantine: Vec<Quarantined>,
     /// The spec that is in use, and goes on while the one above is paused or cannot be used.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "tolerant::field")]
     #[schemars(schema_with = "schema::not_null::<IpAddressPoolSpec>")]
     pub in_effect: Option<IpAddressPoolSpec>,
     /// Ready: whether the pool is in use as it is written. And where they apply: Overlap (an older pool has some of
@@ -174,7 +174,7 @@ impl Quarantined {
         let before: BTreeMap<_, _> = before.iter().map(|entry| (entry.address.as_str(), entry)).collect();
         let entries = rests.into_iter().map(|(address, former, until)| {
             let address = address.to_string();
-            let ServiceKey { namespace, name } = former;
+            let (namespace, name) = (former.namespace.to_string(), former.name.to_string());
             let stands = before.get(address.as_str()).filter(|entry| {
                 (&entry.namespace, &entry.name) == (&namespace, &name)
                     && timestamp::is_about(entry.until.0, until)

@@ -81,7 +81,7 @@ impl Ledger {
             Some(labels) => self.namespaces.insert(namespace.to_owned(), labels),
             None => self.namespaces.remove(namespace),
         };
-        let keys: Vec<_> = self.of_namespace(namespace).cloned().collect();
+        let keys: Vec<_> = self.entries.of_namespace(namespace).cloned().collect();
         self.count_anew(namespace, &keys);
         for key in &keys {
             if let Some(labels) = self.entries.get(key).and_then(|entry| entry.request.as_ref()) {
@@ -92,11 +92,6 @@ impl Ledger {
         }
         self.run(now, &mut changed);
         changed
-    }
-
-    pub(super) fn of_namespace(&self, namespace: &str) -> impl Iterator<Item = &ServiceKey> {
-        let keys = self.entries.range(ServiceKey::new(namespace, "")..).map(|(key, _)| key);
-        keys.take_while(move |key| key.namespace == namespace)
     }
 
     fn held_by(&self, keys: &[ServiceKey]) -> Vec<(IpAddr, PoolName)> {
@@ -137,7 +132,7 @@ impl Ledger {
                 continue;
             }
             self.quotas.join(name, &namespace);
-            let keys: Vec<_> = self.of_namespace(&namespace).cloned().collect();
+            let keys: Vec<_> = self.entries.of_namespace(&namespace).cloned().collect();
             for (address, pool) in self.held_by(&keys) {
                 self.quotas.add_to(name, &namespace, &pool, address);
             }

@@ -155,7 +155,7 @@ impl Ledger {
     }
 
     fn fits(&self, key: &ServiceKey, entry: &Entry, pool: &crate::Pool) -> bool {
-        let namespace = self.namespaces.get(&key.namespace);
+        let namespace = self.namespaces.get(&*key.namespace);
         entry.request.as_ref().is_none_or(|request| admits(pool, key, &request.labels, namespace).is_ok())
     }
 
@@ -169,7 +169,7 @@ impl Ledger {
         let fitted = pool.is_none_or(|pool| admits(pool, key, labels, namespace).is_ok());
         let fits = pool.is_none_or(|pool| self.fits(key, entry, pool));
         // Of a namespace that is not seen nobody knows the labels.
-        let known = self.namespaces.contains_key(&key.namespace) || namespace.is_none();
+        let known = self.namespaces.contains_key(&*key.namespace) || namespace.is_none();
         let misfit = match (fitted, fits) {
             (_, true) => None,
             (true, false) if known => Some(grant.pool.clone()),

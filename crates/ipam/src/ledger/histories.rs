@@ -177,7 +177,7 @@ impl Cluster {
     /// Services whose status does not show what was decided, or of which the ledger does not know that.
     fn stale(&self) -> impl Iterator<Item = ServiceKey> {
         let stale = |(key, service): &(&ServiceKey, &Service)| {
-            let entry = self.ledger.entries.get(*key).expect("it asked");
+            let entry = self.ledger.entries.get(key).expect("it asked");
             Shown::of(&entry.decision) != service.shown || !entry.parting.is_empty()
         };
         self.services.iter().filter(stale).map(|(key, _)| key.clone())
@@ -214,7 +214,9 @@ impl Cluster {
             let agree = |other: &ServiceKey| other == key || agree(&old, key, other);
             faults.any(|(_, address)| !showing(*address).all(agree))
         };
-        keys.sort_by_key(|key| (guilty(key), !self.services[key].shown.allocated, old.entries[key].place));
+        keys.sort_by_key(|key| {
+            (guilty(key), !self.services[key].shown.allocated, old.entries.get(key).unwrap().place)
+        });
         let mut lost_at_start = Vec::new();
         for key in &keys {
             let Service { asks, shown } = &self.services[key];

@@ -53,7 +53,7 @@ impl Ledger {
         let Some(by) = by else { return false };
         self.reservations.touch(&by);
         let is_for = request.is_some_and(|request| {
-            let namespace = self.namespaces.get(&key.namespace);
+            let namespace = self.namespaces.get(&*key.namespace);
             self.reservations.of(key, &request.labels, namespace).any(|name| *name == by)
         });
         is_for && !self.register.is_held(address) && self.reservations.give_back(&by, address)

@@ -181,7 +181,7 @@ impl Ledger {
     ) {
         for (address, key) in self.register.held_within(family, ranges) {
             let request = self.entries.get(key).and_then(|entry| entry.request.as_ref());
-            let namespace = self.namespaces.get(&key.namespace);
+            let namespace = self.namespaces.get(&*key.namespace);
             let is_for = request.is_some_and(|request| {
                 self.reservations.of(key, &request.labels, namespace).any(|other| other == name)
             });

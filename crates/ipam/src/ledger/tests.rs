@@ -133,8 +133,9 @@ impl Desk {
         let mut names = Vec::new();
         while let Some(key) = changed.pop_front() {
             changed.extend(self.ledger.settle(self.now, &key));
-            if !names.contains(&key.name) {
-                names.push(key.name);
+            let name = key.name.to_string();
+            if !names.contains(&name) {
+                names.push(name);
             }
         }
         names

@@ -1,5 +1,6 @@
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
+use std::sync::Arc;
 
 use names::{PoolName, ServiceKey};
 
@@ -14,7 +15,7 @@ pub(super) struct Under {
 #[derive(Debug, Clone, Default)]
 struct Tenants {
     services: BTreeMap<Place, ServiceKey>,
-    namespaces: BTreeMap<String, usize>,
+    namespaces: BTreeMap<Arc<str>, usize>,
     /// Those that hold something which the pool would no longer give them.
     away: BTreeMap<Place, ServiceKey>,
 }
@@ -84,7 +85,7 @@ impl Under {
     /// The namespaces with the most Services, the first ones first.
     pub(super) fn top(&self, pool: &PoolName, count: usize) -> Vec<(String, usize)> {
         let namespaces = self.pools.get(pool).into_iter().flat_map(|tenants| &tenants.namespaces);
-        let mut top: Vec<_> = namespaces.map(|(namespace, count)| (namespace.clone(), *count)).collect();
+        let mut top: Vec<_> = namespaces.map(|(namespace, count)| (namespace.to_string(), *count)).collect();
         top.sort_by_key(|(namespace, count)| (std::cmp::Reverse(*count), namespace.clone()));
         top.truncate(count);
         top

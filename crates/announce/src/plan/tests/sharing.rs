@@ -36,7 +36,7 @@ fn empty() -> View {
 }
 
 fn unit(view: &View) -> Vec<&str> {
-    view.unit(VIP.parse().unwrap()).into_iter().map(|(key, _)| key.name.as_str()).collect()
+    view.unit(VIP.parse().unwrap()).into_iter().map(|(key, _)| &*key.name).collect()
 }
 
 /// How two Services, `a` and `b`, share one address, where their endpoints are, and who announces it.

@@ -31,7 +31,7 @@ impl Cluster {
             let has: Vec<_> = is.grant.iter().flat_map(|grant| grant.addresses.clone()).collect();
             let own = matches!(step, Step::Allocate(..)) && step.service() == Some(key);
             let waited = was.refusal.is_some() && self.services[key].asks.is_ok();
-            let lacked = before.ledger.entries[key].waits.is_some();
+            let lacked = before.ledger.entries.get(key).unwrap().waits.is_some();
             let taken = was.grant.as_ref().map(|grant| match self.away(key, grant) {
                 (_, OnRemove::Keep) => self.away(key, &self.found_again(grant)),
                 taken => taken,

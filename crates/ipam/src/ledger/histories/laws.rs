@@ -37,7 +37,10 @@ impl Cluster {
                 "{key} shows more than it has"
             );
         }
-        assert_eq!(self.services.keys().collect::<Vec<_>>(), self.ledger.entries.keys().collect::<Vec<_>>());
+        assert_eq!(
+            self.services.keys().collect::<Vec<_>>(),
+            self.ledger.entries.iter().map(|(key, _)| key).collect::<Vec<_>>()
+        );
     }
 
     /// No address has two that may not share it, unless one of them changed its terms, and never on one port.
@@ -107,7 +110,7 @@ impl Cluster {
         let mut counted: BTreeMap<Option<String>, BTreeSet<IpAddr>> = BTreeMap::new();
         let keys = self.services.keys().filter(|key| self.has_namespace(&quota.audience, &key.namespace));
         for key in keys {
-            let scope = (quota.per == Per::Namespace).then(|| key.namespace.clone());
+            let scope = (quota.per == Per::Namespace).then(|| key.namespace.to_string());
             let from = |address: &IpAddr| self.ledger.register.held_from(*address, key);
             let counts = |pool: &PoolName| quota.pools.is_empty() || quota.pools.contains(pool);
             let addresses = held(key).into_iter().filter(|address| from(address).is_some_and(counts));
@@ -219,7 +222,7 @@ impl Cluster {
 
     /// Nobody could have more than it has: what would be decided now is what was decided.
     fn check_settled(&self) {
-        for (key, entry) in &self.ledger.entries {
+        for (key, entry) in self.ledger.entries.iter() {
             let would = self.ledger.weigh(self.now, key).expect("it asked");
             let is = &entry.decision;
             assert_eq!(
@@ -243,7 +246,7 @@ impl Cluster {
 
     fn check_queues(&self) {
         let mut waiting = crate::waiters::Waiters::default();
-        for (key, entry) in &self.ledger.entries {
+        for (key, entry) in self.ledger.entries.iter() {
             if let Some(Waits { lack, wants }) = &entry.waits {
                 waiting.add(entry.turn(*lack), key, wants);
             }
@@ -291,7 +294,7 @@ impl Cluster {
         }
         for key in self.services.keys().filter(|key| self.services[*key].asks.is_ok()) {
             let request = self.services[key].asks.clone().unwrap();
-            assert!(self.ledger.entries[key].asks() == Some(&request));
+            assert!(self.ledger.entries.get(key).unwrap().asks() == Some(&request));
         }
     }
 }
