@@ -216,7 +216,7 @@ impl View<'_> {
     fn can_have(&self, merit: Merit) -> bool {
         match merit {
             Merit::Shared => self.request.sharing.is_some(),
-            Merit::Former => self.register.former(self.key).is_some(),
+            Merit::Former => self.register.former(self.key).next().is_some(),
             Merit::Reserved => !self.reservations.is_empty(),
             Merit::Fresh | Merit::Rested => true,
         }
@@ -272,10 +272,9 @@ fn shared(view: &View<'_>, pool: &PoolName, family: Family) -> Option<IpAddr> {
     if affords(&first) { Some(first) } else { joinable.find(affords).or(Some(first)) }
 }
 
-/// An address of this pool that the Service had, and that rests since.
+/// The address of this pool that the Service had last, of those that rest.
 fn former(view: &View<'_>, pool: &PoolName, family: Family) -> Option<IpAddr> {
-    let mut theirs = view.register.former(view.key)?.iter().copied();
-    theirs.find(|address| {
+    view.register.former(view.key).find(|address| {
         let shelf = view.register.shelf(*address).filter(|shelf| shelf.pool == *pool);
         Family::of(*address) == family
             && shelf.is_some_and(|shelf| view.may_use(*address, shelf).is_ok())

@@ -32,7 +32,7 @@ pub(crate) struct Register {
     holdings: BTreeMap<IpAddr, BTreeMap<ServiceKey, PoolName>>,
     resting: BTreeMap<IpAddr, (ServiceKey, Instant)>,
     ends: BTreeSet<(Instant, IpAddr)>,
-    former: BTreeMap<ServiceKey, BTreeSet<IpAddr>>,
+    former: BTreeMap<ServiceKey, BTreeSet<(Instant, IpAddr)>>,
     blocked: BTreeMap<IpAddr, Blocked>,
     touched: BTreeSet<PoolName>,
 }
@@ -108,9 +108,9 @@ impl Register {
         &self.blocked
     }
 
-    /// Addresses that this Service had and that rest.
-    pub(crate) fn former(&self, key: &ServiceKey) -> Option<&BTreeSet<IpAddr>> {
-        self.former.get(key)
+    /// Addresses that this Service had and that rest, the latest first.
+    pub(crate) fn former(&self, key: &ServiceKey) -> impl Iterator<Item = IpAddr> {
+        self.former.get(key).into_iter().flatten().rev().map(|(_, address)| *address)
     }
 
     /// Those of a pool that rest, by address.
@@ -285,7 +285,7 @@ impl Register {
         let Rest { address, former, until } = rest;
         self.touch_pool_of(address);
         self.ends.insert((until, address));
-        self.former.entry(former.clone()).or_default().insert(address);
+        self.former.entry(former.clone()).or_default().insert((until, address));
         self.resting.insert(address, (former, until));
     }
 
@@ -294,7 +294,7 @@ impl Register {
         self.touch_pool_of(address);
         self.ends.remove(&(until, address));
         if let Some(theirs) = self.former.get_mut(&former) {
-            theirs.remove(&address);
+            theirs.remove(&(until, address));
             if theirs.is_empty() {
                 self.former.remove(&former);
             }

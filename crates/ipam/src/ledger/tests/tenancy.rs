@@ -367,6 +367,17 @@ fn what_has_rested_longest_goes_first_when_nothing_else_is_left() {
 }
 
 #[test]
+fn of_several_that_rest_for_it_a_service_gets_the_one_it_had_last() {
+    let mut desk = Desk::with(&[("a", pool(&["10.0.0.0/29"]))]);
+    for address in ["10.0.0.1", "10.0.0.3", "10.0.0.2"] {
+        desk.ask("x", exactly(Families::One(Family::V4), &[address]));
+        desk.pass(5);
+    }
+    desk.release("x");
+    assert_eq!(desk.ask("x", v4()), "10.0.0.2 from a");
+}
+
+#[test]
 fn what_rests_in_one_pool_waits_until_the_others_are_empty() {
     let mut desk = Desk::with(&[("a", pool(&["10.0.0.0/32"])), ("b", pool(&["10.0.1.0/32"]))]);
     desk.ask("x", v4());
