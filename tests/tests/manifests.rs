@@ -64,8 +64,12 @@ fn right() -> [(&'static str, &'static str, Value); 9] {
     ]
 }
 
+fn selector(operator: &str, values: &Value) -> Value {
+    json!({ "matchExpressions": [{ "key": "tier", "operator": operator, "values": values }] })
+}
+
 /// What is wrong, and what the API server names.
-fn wrong_pools() -> [(Value, &'static str); 8] {
+fn wrong_pools() -> [(Value, &'static str); 9] {
     let allocation = |allocation: Value| pool(json!({ "serviceAllocation": allocation }));
     [
         (pool(json!({ "exclude": ["x"] })), "spec.exclude[0]"),
@@ -76,18 +80,26 @@ fn wrong_pools() -> [(Value, &'static str); 8] {
         (allocation(json!({ "priority": -1 })), "spec.serviceAllocation.priority"),
         (allocation(json!({ "namespaces": ["a", "a"] })), "spec.serviceAllocation.namespaces[1]"),
         (pool(json!({ "exlude": [] })), "spec.exlude"),
+        (
+            allocation(json!({ "namespaceSelectors": [selector("In", &json!([]))] })),
+            "spec.serviceAllocation.namespaceSelectors[0].matchExpressions[0].values",
+        ),
     ]
 }
 
-fn wrong_quotas() -> [(Value, &'static str); 3] {
+fn wrong_quotas() -> [(Value, &'static str); 4] {
     [
         (json!({}), "at least one of ipv4 and ipv6"),
         (json!({ "ipv4": -1 }), "spec.ipv4"),
         (json!({ "ipv4": 1, "per": "Service" }), "spec.per"),
+        (
+            json!({ "ipv4": 1, "namespaceSelectors": [selector("Like", &json!(["x"]))] }),
+            "spec.namespaceSelectors[0].matchExpressions[0].operator",
+        ),
     ]
 }
 
-fn wrong_reservations() -> [(Value, &'static str); 10] {
+fn wrong_reservations() -> [(Value, &'static str); 11] {
     let of_one = |more: Value| reservation(with(json!({ "addresses": ["192.0.2.1"] }), more));
     let either = "exactly one of service and selector";
     [
@@ -104,6 +116,13 @@ fn wrong_reservations() -> [(Value, &'static str); 10] {
             "at least one of namespaces, namespaceSelectors and serviceSelectors",
         ),
         (of_one(json!({ "expires": "soon" })), "spec.expires"),
+        (
+            with(
+                json!({ "addresses": ["192.0.2.1"] }),
+                json!({ "selector": { "serviceSelectors": [selector("Exists", &json!(["x"]))] } }),
+            ),
+            "spec.selector.serviceSelectors[0].matchExpressions[0].values",
+        ),
     ]
 }
 

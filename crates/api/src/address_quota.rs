@@ -48,6 +48,7 @@ pub struct AddressQuotaSpec {
     /// For Services in namespaces with these labels; one selector that matches is enough. A selector that matches
     /// no namespace limits none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(schema_with = "schema::selectors")]
     pub namespace_selectors: Vec<LabelSelector>,
     /// Only addresses of these pools count; none given means all.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

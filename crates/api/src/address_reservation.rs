@@ -123,9 +123,11 @@ pub struct ServiceSelector {
     pub namespaces: Vec<String>,
     /// Services in namespaces with these labels; one selector that matches is enough.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(schema_with = "schema::selectors")]
     pub namespace_selectors: Vec<LabelSelector>,
     /// Services with these labels; one selector that matches is enough, none given means all.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(schema_with = "schema::selectors")]
     pub service_selectors: Vec<LabelSelector>,
 }
 

@@ -42,12 +42,15 @@ pub struct L2AdvertisementSpec {
     pub ip_address_pools: Vec<String>,
     /// For addresses of the pools with these labels; one selector that matches is enough.
     #[serde(default, rename = "ipAddressPoolSelectors", skip_serializing_if = "Vec::is_empty")]
+    #[schemars(schema_with = "schema::selectors")]
     pub ip_address_pool_selectors: Vec<LabelSelector>,
     /// From the nodes with these labels; none given means all.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(schema_with = "schema::selectors")]
     pub node_selectors: Vec<LabelSelector>,
     /// For the Services with these labels; none given means all.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(schema_with = "schema::selectors")]
     pub service_selectors: Vec<LabelSelector>,
     /// On these network interfaces of the node; none given means all.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -91,12 +94,15 @@ pub struct BgpAdvertisementSpec {
     pub ip_address_pools: Vec<String>,
     /// For addresses of the pools with these labels; one selector that matches is enough.
     #[serde(default, rename = "ipAddressPoolSelectors", skip_serializing_if = "Vec::is_empty")]
+    #[schemars(schema_with = "schema::selectors")]
     pub ip_address_pool_selectors: Vec<LabelSelector>,
     /// From the nodes with these labels; none given means all.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(schema_with = "schema::selectors")]
     pub node_selectors: Vec<LabelSelector>,
     /// For the Services with these labels; none given means all.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(schema_with = "schema::selectors")]
     pub service_selectors: Vec<LabelSelector>,
     /// To the BGPPeers of these names; none given means all.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

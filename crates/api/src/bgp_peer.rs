@@ -124,6 +124,7 @@ pub struct BgpPeerSpec {
     pub router_id: Option<String>,
     /// Which nodes have a session with the router, by their labels; none given means all.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(schema_with = "schema::selectors")]
     pub node_selectors: Vec<LabelSelector>,
     /// Whether an external router may be more than one hop away.
     #[serde(default, rename = "ebgpMultiHop")]

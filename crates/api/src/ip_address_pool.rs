@@ -100,9 +100,11 @@ pub struct ServiceAllocation {
     /// Services in namespaces with these labels; one selector that matches is enough. A selector that matches no
     /// namespace lets none in.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(schema_with = "schema::selectors")]
     pub namespace_selectors: Vec<LabelSelector>,
     /// Services with these labels; one selector that matches is enough, none given means all.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(schema_with = "schema::selectors")]
     pub service_selectors: Vec<LabelSelector>,
 }
 

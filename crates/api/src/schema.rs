@@ -86,6 +86,56 @@ pub(crate) fn names(_: &mut SchemaGenerator) -> Schema {
     })
 }
 
+/// Label selectors, so strict that each of them means something.
+pub(crate) fn selectors(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "array",
+        "maxItems": 256,
+        "items": {
+            "type": "object",
+            "properties": {
+                "matchLabels": {
+                    "description": "Labels that must be there, with these values.",
+                    "type": "object",
+                    "additionalProperties": { "type": "string", "maxLength": 63 },
+                },
+                "matchExpressions": {
+                    "description": "What else must hold; all of it.",
+                    "type": "array",
+                    "maxItems": 64,
+                    "items": requirement(),
+                },
+            },
+        },
+    })
+}
+
+fn requirement() -> Schema {
+    json_schema!({
+        "type": "object",
+        "properties": {
+            "key": { "description": "The label's key.", "type": "string", "minLength": 1, "maxLength": 317 },
+            "operator": {
+                "description": "What must hold for the label.",
+                "type": "string",
+                "enum": ["In", "NotIn", "Exists", "DoesNotExist"],
+            },
+            "values": {
+                "description": "The values that In and NotIn are about.",
+                "type": "array",
+                "maxItems": 256,
+                "items": { "type": "string", "maxLength": 63 },
+            },
+        },
+        "required": ["key", "operator"],
+        "x-kubernetes-validations": [{
+            "rule": "(self.operator in ['In', 'NotIn']) == (has(self.values) && size(self.values) > 0)",
+            "message": "In and NotIn need values, Exists and DoesNotExist take none",
+            "fieldPath": ".values",
+        }],
+    })
+}
+
 /// Interface names, each once; Linux allows 15 octets.
 pub(crate) fn interfaces(_: &mut SchemaGenerator) -> Schema {
     json_schema!({
