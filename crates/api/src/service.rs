@@ -167,7 +167,7 @@ fn held(ingress: &[LoadBalancerIngress]) -> Vec<IpAddr> {
 }
 
 fn held_from(annotations: &BTreeMap<String, String>) -> Option<PoolName> {
-    annotation::find(annotations, IP_ALLOCATED_FROM_POOL).map(|found| PoolName::new(found.value))
+    annotation::find_first(annotations, IP_ALLOCATED_FROM_POOL).map(|found| PoolName::new(found.value))
 }
 
 #[cfg(test)]

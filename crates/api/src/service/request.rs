@@ -6,7 +6,12 @@ use k8s_openapi::api::core::v1::{Service, ServicePort, ServiceSpec};
 use names::PoolName;
 
 use crate::Invalid;
-use crate::annotation::{self, ADDRESS_POOL, ALLOW_SHARED_IP, Found, LOAD_BALANCER_IPS, SHARE_LOCAL};
+use crate::annotation::{self, ADDRESS_POOL, ALLOW_SHARED_IP, Found, LOAD_BALANCER_IPS, SHARE_LOCAL, quoted};
+
+/// How many pools a Service may name.
+const MOST_POOLS: usize = 64;
+/// The longest name that an object may have.
+const LONGEST_NAME: usize = 253;
 
 /// What a Service asks for.
 ///
@@ -24,13 +29,22 @@ pub(super) fn parse(service: &Service, spec: &ServiceSpec) -> Result<Request, In
     })
 }
 
-/// The pools of a list, each once, in their order.
+/// The pools of a list, each once, in their order. A Service's owner may write more than anyone can mean.
 fn pools(annotations: &BTreeMap<String, String>) -> Result<Vec<PoolName>, Invalid> {
-    let Some(found) = annotation::find(annotations, ADDRESS_POOL) else { return Ok(Vec::new()) };
+    let Some(found) = annotation::find(annotations, ADDRESS_POOL)? else { return Ok(Vec::new()) };
+    let names = || found.value.split(',').map(str::trim);
+    let refuse = |why: String| Err(Invalid::new(found.field(), why));
+    let count = names().count();
+    if count > MOST_POOLS {
+        return refuse(format!("names {count} IPAddressPools; {MOST_POOLS} are possible"));
+    }
     let mut pools = Vec::new();
-    for name in found.value.split(',').map(str::trim) {
+    for name in names() {
         if name.is_empty() {
-            return Err(Invalid::new(found.field(), format!("{:?} has an empty name in it", found.value)));
+            return refuse(format!("{} has an empty name in it", quoted(found.value)));
+        }
+        if name.len() > LONGEST_NAME {
+            return refuse(format!("{} is longer than a name can be", quoted(name)));
         }
         let name = PoolName::new(name);
         if !pools.contains(&name) {
@@ -49,7 +63,7 @@ pub(super) fn sharing(
     annotations: &BTreeMap<String, String>,
 ) -> Result<Option<Sharing>, Invalid> {
     let local = annotation::find_ours(annotations, SHARE_LOCAL);
-    match (annotation::find(annotations, ALLOW_SHARED_IP), local) {
+    match (annotation::find(annotations, ALLOW_SHARED_IP)?, local) {
         (Some(found), local) => Ok(Some(Sharing {
             key: found.value.into(),
             ports: ports(spec)?,
@@ -89,7 +103,8 @@ fn backend(spec: &ServiceSpec, local: Option<&Found<'_>>) -> Result<Backend, Inv
         Some((_, "any")) => Ok(Backend::LocalToAny),
         Some((_, "all")) => Ok(Backend::LocalToAll),
         Some((found, other)) => {
-            Err(Invalid::new(found.field(), format!("{other:?} is neither \"any\" nor \"all\"")))
+            let why = format!("{} is neither \"any\" nor \"all\"", quoted(other));
+            Err(Invalid::new(found.field(), why))
         }
         None if spec.external_traffic_policy.as_deref() != Some("Local") => Ok(Backend::Cluster),
         None => Ok(selector.cloned().map_or(Backend::Unselected, Backend::Local)),
@@ -136,29 +151,32 @@ fn addresses(
     const FIELD: &str = "spec.loadBalancerIP";
     let field = spec.load_balancer_ip.as_deref().map(str::trim).filter(|text| !text.is_empty());
     let field = field.map(|text| parse_address(FIELD, text)).transpose()?;
-    let Some(found) = annotation::find(annotations, LOAD_BALANCER_IPS) else {
+    let Some(found) = annotation::find(annotations, LOAD_BALANCER_IPS)? else {
         return Ok(field.into_iter().collect());
     };
     let listed = parse_list(&found.field(), found.value)?;
     match field {
         Some(one) if !listed.contains(&one) => {
-            Err(Invalid::new(FIELD, format!("{one} contradicts {}: {}", found.field(), found.value)))
+            let why = format!("{one} contradicts {}: {}", found.field(), quoted(found.value));
+            Err(Invalid::new(FIELD, why))
         }
         Some(_) | None => Ok(listed),
     }
 }
 
 fn parse_list(field: &str, text: &str) -> Result<BTreeSet<IpAddr>, Invalid> {
+    let too_many =
+        || Err(Invalid::new(field, format!("{} names more than one address of a family", quoted(text))));
+    // There are two families.
+    if text.split(',').nth(2).is_some() {
+        return too_many();
+    }
     let listed: Vec<_> =
         text.split(',').map(|one| parse_address(field, one.trim())).collect::<Result<_, _>>()?;
     let families: BTreeSet<_> = listed.iter().map(|address| Family::of(*address)).collect();
-    if families.len() == listed.len() {
-        Ok(listed.into_iter().collect())
-    } else {
-        Err(Invalid::new(field, format!("{text:?} names more than one address of a family")))
-    }
+    if families.len() == listed.len() { Ok(listed.into_iter().collect()) } else { too_many() }
 }
 
 fn parse_address(field: &str, text: &str) -> Result<IpAddr, Invalid> {
-    text.parse().map_err(|_| Invalid::new(field, format!("{text:?} is not an IP address")))
+    text.parse().map_err(|_| Invalid::new(field, format!("{} is not an IP address", quoted(text))))
 }

@@ -158,6 +158,49 @@ fn pools_are_asked_for_in_order_and_once_each() {
 }
 
 #[test]
+fn more_than_anyone_can_mean_is_refused_by_its_size() {
+    let names = |count: u32| (0..count).map(|name| name.to_string()).collect::<Vec<_>>().join(",");
+    let pools = |text: &str| request(json!({}), json!({ "ferritelb.io/address-pool": text }));
+    assert_eq!(pools(&names(64)).unwrap().pools.len(), 64);
+    let address_pool = field("ferritelb.io/address-pool");
+    let refusals = [
+        (names(65), "names 65 IPAddressPools; 64 are possible".to_string()),
+        (names(67_000), "names 67000 IPAddressPools; 64 are possible".to_string()),
+        (",".repeat(250_000), "names 250001 IPAddressPools; 64 are possible".to_string()),
+        ("a".repeat(254), format!("\"{}\"… is longer than a name can be", "a".repeat(64))),
+    ];
+    for (text, why) in refusals {
+        assert_eq!(pools(&text).unwrap_err(), Invalid::new(&address_pool, why));
+    }
+    let addresses = |text: String| request(json!({}), json!({ "ferritelb.io/loadBalancerIPs": text }));
+    for text in ["10.0.0.1,".repeat(25_000), "x".repeat(250_000)] {
+        let refused = addresses(text).unwrap_err();
+        assert!(refused.why.len() < 128, "{refused}");
+    }
+}
+
+#[test]
+fn prefixes_that_contradict_each_other_are_refused_for_every_annotation() {
+    for (name, one, other) in [
+        ("loadBalancerIPs", "10.0.0.5", "10.0.0.6"),
+        ("address-pool", "p", "q"),
+        ("allow-shared-ip", "k", "l"),
+    ] {
+        let [ours, theirs] = ["ferritelb.io", "metallb.io"].map(|prefix| format!("{prefix}/{name}"));
+        let asked = |other: &str| request(json!({}), json!({ &ours: one, &theirs: other }));
+        let refused = asked(other).unwrap_err();
+        assert_eq!(refused.field, field(&ours));
+        assert!(refused.why.contains(&theirs) && refused.why.contains(other), "{refused}");
+        assert!(asked(one).is_ok(), "{name}");
+    }
+    let recorded = ["ferritelb.io", "metallb.io"].map(|prefix| format!("{prefix}/ip-allocated-from-pool"));
+    let [ours, theirs] = recorded;
+    let adopted = LoadBalancer::parse(&service(json!({}), json!({ ours: "p", theirs: "q" })), None).unwrap();
+    assert_eq!(adopted.held_from, Some(PoolName::new("p")), "it is not asked for");
+    assert!(adopted.request.is_ok());
+}
+
+#[test]
 fn labels_are_asked_with() {
     let mut service = service(json!({}), json!({}));
     service.metadata.labels = Some([("app".to_string(), "web".to_string())].into());
