@@ -147,9 +147,12 @@ async fn decide(mut world: World, mut updates: BoxStream<'static, Update>, doors
     loop {
         let effects = step(&mut world, &mut updates).await;
         effects.into_iter().for_each(|effect| doors.take(effect));
-        doors.deciding.send_if_modified(|before| mem::replace(before, world.decides()) != world.decides());
+        let decides = world.decides();
+        if doors.deciding.send_if_modified(|before| mem::replace(before, decides) != decides) && decides {
+            info!("decisions are made from now on");
+        }
         if world.is_synced() && !ready.all_pass() {
-            info!("every kind is listed; decisions are made from now on");
+            info!("every kind is listed");
             ready.pass(SYNCED);
         }
     }

@@ -2,7 +2,7 @@
 
 use std::fmt::Debug;
 
-use cluster::{Change, Scope, UnknownKind};
+use cluster::{Change, Scope, Undecodable, UnknownKind};
 use futures::StreamExt;
 use futures::stream::{BoxStream, select_all};
 use kube::{Client, Resource};
@@ -39,6 +39,18 @@ impl<V, S> Now<SeenObject<V, S>> {
     }
 }
 
+fn about_service(change: Change<SeenService>) -> Update {
+    match change {
+        Change::Upsert(key, seen) => Update::Service(key.into_service(), Some(seen)),
+        Change::Remove(key) => Update::Service(key.into_service(), None),
+        Change::Synced => Update::Synced(Kind::Service),
+        Change::Garbage(key, Undecodable { version, why }) => {
+            warn!(service = %key, why, "a Service cannot be decoded; it keeps what it is known to have");
+            Update::Unreadable(key.into_service(), version)
+        }
+    }
+}
+
 struct Watches {
     client: Client,
 }
@@ -47,16 +59,7 @@ impl Watches {
     fn services(&self, class: Option<String>) -> [BoxStream<'static, Update>; 1] {
         let project = move |service: &_| SeenService::project(service, class.as_deref());
         let services = cluster::watch(self.client.clone(), Scope::default(), move |object| project(&object));
-        let updates = services.filter_map(async |change| match change {
-            Change::Upsert(key, seen) => Some(Update::Service(key.into_service(), Some(seen))),
-            Change::Remove(key) => Some(Update::Service(key.into_service(), None)),
-            Change::Synced => Some(Update::Synced(Kind::Service)),
-            Change::Garbage(key, why) => {
-                warn!(service = %key, why, "a Service cannot be decoded; it keeps what it has");
-                None
-            }
-        });
-        [updates.boxed()]
+        [services.map(about_service).boxed()]
     }
 
     /// What Services live among. An object that cannot be decoded stays what it was.
@@ -139,10 +142,25 @@ impl Watches {
         let changes = cluster::watch(self.client.clone(), scope, move |object: K| project(&object));
         let updates = changes.map(move |change| match change {
             Change::Upsert(key, seen) => update(key.name, Now::Is(seen)),
-            Change::Garbage(key, why) => update(key.name, Now::Garbage(why)),
+            Change::Garbage(key, garbage) => update(key.name, Now::Garbage(garbage.why)),
             Change::Remove(key) => update(key.name, Now::Gone),
             Change::Synced => Some(Update::Synced(kind)),
         });
         updates.filter_map(async |update| update).boxed()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use cluster::Key;
+    use names::ServiceKey;
+
+    use super::*;
+
+    #[test]
+    fn a_service_that_cannot_be_decoded_is_told_by_its_version() {
+        let garbage = Undecodable { version: 7, why: "invalid type".into() };
+        let told = about_service(Change::Garbage(Key::namespaced("d", "web"), garbage));
+        assert_eq!(told, Update::Unreadable(ServiceKey::new("d", "web"), 7));
     }
 }

@@ -44,6 +44,8 @@ mod wording;
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Update {
     Service(ServiceKey, Option<SeenService>),
+    /// A Service is there at this version, and cannot be decoded.
+    Unreadable(ServiceKey, u64),
     /// The labels of a Namespace.
     Namespace(String, Option<Labels>),
     Node(NodeName, Option<SeenNode>),
@@ -179,6 +181,8 @@ impl World {
     pub(crate) fn apply(&mut self, update: Update, now: Now) -> Vec<Effect> {
         match update {
             Update::Service(key, seen) => self.apply_service(key, seen, now),
+            // It goes on as it was known. Of what nobody can read nothing is waited for.
+            Update::Unreadable(key, version) => self.note_version(&key, Some(version)),
             Update::Namespace(name, labels) => self.apply_namespace(name, labels, now),
             Update::Node(name, seen) => self.apply_node(name, seen, now),
             Update::ServiceCidr(name, seen) => self.apply_service_cidr(name, seen, now),

@@ -77,8 +77,8 @@ fn updates<V: Send + 'static>(
         let update = match change {
             Change::Upsert(key, value) => update(key, Some(value)),
             Change::Remove(key) => update(key, None),
-            Change::Garbage(key, why) => {
-                refuse(&format!("{kind:?}"), &key, &why);
+            Change::Garbage(key, garbage) => {
+                refuse(&format!("{kind:?}"), &key, &garbage.why);
                 None
             }
             Change::Synced => Some(Update::Synced(kind)),

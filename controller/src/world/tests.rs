@@ -400,6 +400,30 @@ fn a_standby_decides_nothing_and_one_that_leads_waits_for_what_the_last_one_wrot
 }
 
 #[test]
+fn a_service_that_cannot_be_read_stops_nobody_and_keeps_what_it_is_known_to_have() {
+    let mut cluster = Cluster::with(&[("a", &["10.0.0.0/30"])]);
+    cluster.expose("x", json!({}));
+    cluster.feed(Update::StandsBy);
+    cluster.feed(Update::Leads([(key("x"), 8), (key("new"), 9)].into()));
+    cluster.expose("y", json!({}));
+    cluster.feed(Update::Unreadable(key("x"), 7));
+    cluster.feed(Update::Unreadable(key("new"), 9));
+    assert_eq!(
+        cluster.services[&key("y")]["status"],
+        json!({ "loadBalancer": {} }),
+        "x was not seen as it is"
+    );
+    cluster.written();
+    cluster.feed(Update::Unreadable(key("x"), 8));
+    assert_eq!(["x", "y"].map(|name| cluster.shows(name)), ["10.0.0.0", "10.0.0.1"]);
+    assert!(!cluster.written().contains(&"default/x".to_owned()));
+    cluster.delete("x");
+    cluster.feed(Update::StandsBy);
+    cluster.feed(Update::Leads([(key("new"), 9)].into()));
+    assert!(cluster.world.decides(), "its version was seen before");
+}
+
+#[test]
 fn a_service_that_ended_before_its_list_came_is_waited_for_until_the_next_list() {
     let mut cluster = Cluster::with(&[("a", &["10.0.0.0/30"])]);
     cluster.feed(Update::StandsBy);

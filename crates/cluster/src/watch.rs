@@ -14,8 +14,8 @@ use tracing::{info, warn};
 
 use self::guarded::Guarded;
 use self::known::Known;
-use crate::Key;
 use crate::backoff::{Jitter, seed};
+use crate::{Key, version};
 
 mod guarded;
 mod known;
@@ -37,10 +37,19 @@ pub enum Change<V> {
     Upsert(Key, V),
     /// It is gone.
     Remove(Key),
-    /// It is there but cannot be decoded, for this reason. What was known of it before is no longer so.
-    Garbage(Key, String),
+    /// It is there but cannot be decoded. What was known of it before is no longer so.
+    Garbage(Key, Undecodable),
     /// Every object that existed at the start has been told. Comes once.
     Synced,
+}
+
+/// All that is known of an object that cannot be decoded.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Undecodable {
+    /// Its version, as [`version`] reads it.
+    pub version: u64,
+    /// What is wrong with it.
+    pub why: String,
 }
 
 /// Which objects of a kind are watched.
@@ -173,10 +182,11 @@ impl<K: Resource<DynamicType = ()>, V, P: Fn(K) -> V> Watch<K, V, P> {
 
     fn upsert(&mut self, object: Guarded<K>) {
         let key = Key::of(object.meta());
+        let version = version(object.meta().resource_version.as_deref());
         self.known.apply(key.clone());
         self.changes.push_back(match object.0 {
             Ok(object) => Change::Upsert(key, (self.project)(object)),
-            Err(invalid) => Change::Garbage(key, invalid.why),
+            Err(invalid) => Change::Garbage(key, Undecodable { version, why: invalid.why }),
         });
     }
 }
@@ -248,6 +258,21 @@ mod tests {
         let scope = Scope { unknown_kind, ..Scope::default() };
         let mut changes = watch(client(answer), scope, |_: ServiceCIDR| ()).boxed();
         timeout(Duration::from_secs(1), changes.next().map(Option::unwrap)).await.ok()
+    }
+
+    #[tokio::test]
+    async fn an_object_that_cannot_be_decoded_is_told_with_its_version() {
+        let object = |name: &str, spec: Value| json!({ "metadata": { "name": name, "resourceVersion": "7" }, "spec": spec });
+        let items =
+            [object("bad", json!({ "cidrs": 7 })), object("good", json!({ "cidrs": ["10.0.0.0/8"] }))];
+        let list = json!({ "metadata": { "resourceVersion": "9" }, "items": items });
+        let mut changes =
+            watch(client((StatusCode::OK, list)), Scope::default(), |_: ServiceCIDR| ()).boxed();
+        let told = timeout(Duration::from_secs(1), changes.next().map(Option::unwrap)).await.unwrap();
+        let Change::Garbage(key, Undecodable { version, why }) = told else { panic!("{told:?}") };
+        assert_eq!((key, version), (Key::cluster("bad"), 7));
+        assert!(why.contains("invalid type"), "{why}");
+        assert_eq!(changes.next().await, Some(Change::Upsert(Key::cluster("good"), ())));
     }
 
     #[tokio::test]
