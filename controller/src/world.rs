@@ -135,7 +135,8 @@ pub(crate) struct World {
     versions: BTreeMap<ServiceKey, u64>,
     ledger: Ledger,
     services: BTreeMap<ServiceKey, KnownService>,
-    /// Services that still carry what was written to them as LoadBalancers, when the first list came.
+    /// Services that were last seen to carry what was written to them as LoadBalancers, though they are none. What
+    /// is written to take it out of them counts only once it is seen.
     marked: BTreeMap<ServiceKey, String>,
     configs: Configs,
     namespaces: Namespaces,

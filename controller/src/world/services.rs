@@ -53,9 +53,8 @@ impl World {
                 self.leave(&key, now);
                 if self.decides() {
                     self.write(&key, release_patch(&uid));
-                } else {
-                    self.marked.insert(key, uid);
                 }
+                self.marked.insert(key, uid);
             }
             Some(SeenService { standing: Standing::Other, .. }) | None => {
                 self.marked.remove(&key);
@@ -84,7 +83,7 @@ impl World {
         for key in self.sorted(|known| known.created) {
             self.decide(&key, now);
         }
-        for (key, uid) in std::mem::take(&mut self.marked) {
+        for (key, uid) in self.marked.clone() {
             self.write(&key, release_patch(&uid));
         }
     }

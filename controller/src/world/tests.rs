@@ -133,6 +133,29 @@ fn a_type_change_while_the_controller_was_away_is_cleaned_at_start() {
 }
 
 #[test]
+fn what_was_written_to_clean_a_service_and_lost_with_the_lease_is_written_again() {
+    let mut cluster = Cluster::with(&[("a", &["10.0.0.0/32"])]);
+    cluster.expose("web", json!({}));
+    merge(cluster.services.get_mut(&key("web")).unwrap(), &json!({ "spec": { "type": "ClusterIP" } }));
+    let service = serde_json::from_value(cluster.services[&key("web")].clone()).unwrap();
+    let seen = || Update::Service(key("web"), Some(SeenService::project(&service, None)));
+    let lost = cluster.world.apply(seen(), cluster.now);
+    assert!(matches!(lost.as_slice(), [Effect::Service(..)]), "{lost:?}");
+    for again in 0..2 {
+        cluster.feed(Update::StandsBy);
+        let lost = cluster.world.apply(Update::Leads(BTreeMap::new()), cluster.now);
+        assert!(lost.iter().any(|effect| matches!(effect, Effect::Service(..))), "{again}: {lost:?}");
+    }
+    cluster.feed(Update::StandsBy);
+    cluster.lead();
+    assert_eq!((cluster.shows("web").as_str(), cluster.allocated_from("web")), ("", Value::Null));
+    cluster.feed(Update::StandsBy);
+    cluster.written();
+    cluster.lead();
+    assert_eq!(cluster.written(), Vec::<String>::new(), "it was seen to be clean");
+}
+
+#[test]
 fn an_unrelated_change_writes_nothing() {
     let mut cluster = Cluster::with(&[("a", &["10.0.0.0/24"]), ("b", &["10.0.1.0/24"])]);
     for name in ["x", "y", "z"] {
