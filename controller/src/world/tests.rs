@@ -369,7 +369,7 @@ fn a_service_made_again_under_its_name_is_another_one() {
     assert_eq!(cluster.shows("web"), "10.0.0.9");
     assert_eq!(cluster.world.ledger.holders("10.0.0.7".parse::<IpAddr>().unwrap()).next(), None);
     cluster.expose("web", json!({}));
-    assert_eq!(cluster.shows("web"), "10.0.0.7", "it rests, for one of that name");
+    assert_eq!(cluster.shows("web"), "10.0.0.9", "both rest for one of that name, which had this one last");
 }
 
 #[test]
