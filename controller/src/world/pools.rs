@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use api::{Hold, IpAddressPoolStatus, NamespaceHolds, Quarantined};
-use ipam::{Count, Family, Rest, Standing, State, Usage};
+use ipam::{Count, Family, OnRemove, Pool, Rest, Standing, State, Usage};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition as Written;
 use names::PoolName;
 use serde_json::json;
@@ -76,7 +76,7 @@ impl World {
     /// Has the ledger give out what the pool means now. One that means nothing goes on as it was before.
     fn stock(&mut self, name: &PoolName, now: Now) {
         let Some(pool) = self.pools.get(name) else { return };
-        let in_force = pool.in_force.as_ref().map(|in_force| in_force.version.pool.clone());
+        let in_force = pool.stocked();
         let changed = self.ledger.set_pool(now.instant, name, in_force);
         self.show_all(changed, now);
     }
@@ -186,7 +186,21 @@ impl KnownPool {
     }
 
     fn state(&self) -> Option<State> {
-        self.in_force.as_ref().map(|in_force| in_force.version.pool.state)
+        self.stocked().map(|pool| pool.state)
+    }
+
+    /// The pool as it is given out: the version in force. While the manifest is paused nothing is moved out of it.
+    fn stocked(&self) -> Option<Pool> {
+        let mut pool = self.in_force.as_ref()?.version.pool.clone();
+        if self.paused().is_some() {
+            if pool.state == State::Drained {
+                pool.state = State::Disabled;
+            }
+            if pool.on_remove == OnRemove::Move {
+                pool.on_remove = OnRemove::Keep;
+            }
+        }
+        Some(pool)
     }
 
     /// The version in force, as it is recorded where that means the same.

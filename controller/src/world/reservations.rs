@@ -159,10 +159,9 @@ impl KnownReservation {
 }
 
 fn overlap(state: &ReservationState) -> Option<Condition> {
-    let texts = state
-        .overlaps
-        .iter()
-        .map(|(span, elder)| format!("{span} is kept by AddressReservation {elder}, which is older"));
+    let texts = state.overlaps.iter().map(|(span, elder)| {
+        format!("{span} is kept by AddressReservation {elder}, which comes first: by age, then by name")
+    });
     let texts: Vec<_> = texts.collect();
     (!texts.is_empty()).then(|| Condition::new(OVERLAP, Status::True, "ElderReservation", texts.join("; ")))
 }

@@ -53,7 +53,7 @@ use crate::{Invalid, addresses, schema, selector, tolerant};
     },
     {
         "rule": "!has(self.pool) || self.ipv4 > 0 || self.ipv6 > 0",
-        "message": "how many addresses of the pool must be set: ipv4 or ipv6",
+        "message": "how many addresses of the pool must be set, and above 0: ipv4 or ipv6",
         "fieldPath": ".pool",
     },
     {

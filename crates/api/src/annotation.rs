@@ -14,8 +14,6 @@ pub(crate) const ALLOW_SHARED_IP: &str = "allow-shared-ip";
 /// With `allow-shared-ip`: which nodes may announce an address whose Services are `externalTrafficPolicy: Local`
 /// with different pods. It is ours alone.
 pub(crate) const SHARE_LOCAL: &str = "share-local";
-/// The addresses that a Service is moved from, as JSON; written by the controller.
-pub(crate) const MOVING: &str = "moving";
 /// The pool that a Service's addresses came from; written by the controller.
 pub(crate) const IP_ALLOCATED_FROM_POOL: &str = "ip-allocated-from-pool";
 

@@ -9,6 +9,8 @@ use crate::Invalid;
 pub const READY: &str = "Ready";
 /// On a Service: it has the addresses that it asks for.
 pub const ALLOCATED: &str = "ferritelb.io/Allocated";
+/// On a Service: the record of the addresses that it was given, and from which pools; as JSON.
+pub const ORIGIN: &str = "ferritelb.io/Origin";
 /// On a SpeakerStatus: the speaker accepts BGP connections.
 pub const BGP_LISTENING: &str = "BGPListening";
 /// On an IPAddressPool: an older pool has some of its addresses, so that it does not give these out. On an

@@ -217,7 +217,7 @@ pub(crate) fn addresses(_: &mut SchemaGenerator) -> Schema {
             "x-kubernetes-validations": [{
                 "rule": "isCIDR(self) || (self.split('-').size() == 2 && isIP(self.split('-')[0].trim()) && \
                          isIP(self.split('-')[1].trim()))",
-                "message": "addresses must be CIDRs such as 192.0.2.0/24 or ranges such as 192.0.2.10-192.0.2.20",
+                "message": "addresses must be CIDRs such as 192.0.2.0/24 or ranges such as 192.0.2.10-192.0.2.20; one address is 192.0.2.10/32",
             }],
         },
         "x-kubernetes-list-type": "atomic",

@@ -1,7 +1,7 @@
 //! Services of type LoadBalancer: what they ask for, what they hold, and how that is written down.
 
 mod announced;
-mod moving;
+mod origin;
 mod request;
 
 use std::collections::BTreeMap;
@@ -15,11 +15,12 @@ use names::PoolName;
 use serde_json::{Value, json};
 
 pub use announced::announced;
-pub use moving::Moving;
+pub use origin::Moving;
 
+use self::origin::{Origin, conditions, ingress};
 use crate::Invalid;
-use crate::annotation::{self, IP_ALLOCATED_FROM_POOL, MOVING};
-use crate::condition::{ALLOCATED, Condition, Status};
+use crate::annotation::{self, IP_ALLOCATED_FROM_POOL};
+use crate::condition::{ALLOCATED, Condition, ORIGIN, Status};
 
 /// What the controller may know of a Service of type LoadBalancer.
 #[derive(Debug, Clone, PartialEq)]
@@ -28,7 +29,7 @@ pub struct LoadBalancer {
     pub uid: String,
     /// What it asks for, or which field cannot be understood.
     pub request: Result<Request, Invalid>,
-    /// `status.loadBalancer.ingress[].ip`, in order: the record of what it was given.
+    /// `status.loadBalancer.ingress[].ip`, in order, as far as it is on record that it was given.
     pub held: Vec<IpAddr>,
     /// The pool that these came from; without those that it is being moved from.
     pub held_from: Option<PoolName>,
@@ -44,7 +45,7 @@ pub struct LoadBalancer {
 struct Recorded {
     ingress: Vec<LoadBalancerIngress>,
     pool: Option<String>,
-    moving: Option<String>,
+    /// Those of ours.
     conditions: Vec<Written>,
 }
 
@@ -74,20 +75,18 @@ impl LoadBalancer {
         let spec = service.spec.as_ref().filter(|_| is_ours(service, class))?;
         let none = BTreeMap::new();
         let annotations = service.metadata.annotations.as_ref().unwrap_or(&none);
-        let conditions = service.status.iter().filter_map(|status| status.conditions.as_ref()).flatten();
-        let conditions: Vec<_> = conditions.filter(|one| one.type_ == ALLOCATED).cloned().collect();
-        let ingress = ingress(service);
-        let held = held(&ingress);
-        let recorded = |name| annotations.get(&annotation::ours(name)).cloned();
-        let moving = recorded(MOVING);
+        let ours = |one: &&Written| [ALLOCATED, ORIGIN].contains(&one.type_.as_str());
+        let conditions: Vec<_> = conditions(service).filter(ours).cloned().collect();
+        let pool = annotations.get(&annotation::ours(IP_ALLOCATED_FROM_POOL)).cloned();
+        let Origin { held, pool: held_from, moving } = Origin::read(service);
         Some(Self {
             uid: service.metadata.uid.clone()?,
             request: request::parse(service, spec),
-            held_from: held_from(annotations),
-            moving: moving.as_deref().and_then(|text| Moving::parse(text, &held)),
             held,
+            held_from,
+            moving,
             allocated_since: allocated_since(&conditions),
-            recorded: Recorded { ingress, pool: recorded(IP_ALLOCATED_FROM_POOL), moving, conditions },
+            recorded: Recorded { ingress: ingress(service), pool, conditions },
         })
     }
 
@@ -95,18 +94,23 @@ impl LoadBalancer {
     /// It is refused for another object of that name, as it states the uid.
     pub fn patch(&self, outcome: &Outcome, now: Timestamp) -> Option<Value> {
         let Outcome { addresses, pool, moving, allocated } = outcome;
+        let origin = origin::recorded(addresses, pool.as_ref(), moving.as_ref(), self.moving.as_ref());
         let pool = pool.as_ref().map(PoolName::as_str);
         let old = moving.iter().flat_map(|moving| &moving.from);
         let shown: Vec<_> = addresses.iter().chain(old).copied().collect();
-        let moving = moving.as_ref().map(|moving| moving.written(addresses, self.moving.as_ref()));
         let conditions = &self.recorded.conditions;
+        let is_recorded = match &origin {
+            Some(origin) => origin.is_in(conditions),
+            None => conditions.iter().all(|one| one.type_ != ORIGIN),
+        };
         let same = self.recorded.shows(&shown)
             && self.recorded.pool.as_deref() == pool
-            && self.recorded.moving == moving
+            && is_recorded
             && allocated.is_in(conditions);
         (!same).then(|| {
-            let marks = Marks { pool, moving: moving.as_deref() };
-            patch(&self.uid, &marks, &shown, json!(allocated.written(conditions, now)))
+            let origin =
+                origin.map_or_else(|| without(ORIGIN), |origin| json!(origin.written(conditions, now)));
+            patch(&self.uid, pool, &shown, &[json!(allocated.written(conditions, now)), origin])
         })
     }
 }
@@ -114,26 +118,20 @@ impl LoadBalancer {
 /// The strategic merge patch that takes everything of ours out of a Service that is no longer of type
 /// LoadBalancer, or no longer of our class.
 pub fn release_patch(uid: &str) -> Value {
-    patch(uid, &Marks::default(), &[], json!({ "$patch": "delete", "type": ALLOCATED }))
+    patch(uid, None, &[], &[without(ALLOCATED), without(ORIGIN)])
 }
 
-/// The annotations that the controller writes.
-#[derive(Debug, Default)]
-struct Marks<'a> {
-    pool: Option<&'a str>,
-    moving: Option<&'a str>,
+fn without(condition: &str) -> Value {
+    json!({ "$patch": "delete", "type": condition })
 }
 
-fn patch(uid: &str, marks: &Marks<'_>, addresses: &[IpAddr], condition: Value) -> Value {
+fn patch(uid: &str, pool: Option<&str>, addresses: &[IpAddr], conditions: &[Value]) -> Value {
     let ingress: Vec<_> = addresses.iter().map(|address| json!({ "ip": address, "ipMode": "VIP" })).collect();
     let ingress = if ingress.is_empty() { Value::Null } else { Value::Array(ingress) };
-    let annotations = json!({
-        annotation::ours(IP_ALLOCATED_FROM_POOL): marks.pool,
-        annotation::ours(MOVING): marks.moving,
-    });
+    let annotations = json!({ annotation::ours(IP_ALLOCATED_FROM_POOL): pool });
     json!({
         "metadata": { "uid": uid, "annotations": annotations },
-        "status": { "loadBalancer": { "ingress": ingress }, "conditions": [condition] },
+        "status": { "loadBalancer": { "ingress": ingress }, "conditions": conditions },
     })
 }
 
@@ -155,19 +153,6 @@ impl Recorded {
         self.ingress.len() == addresses.len()
             && self.ingress.iter().zip(addresses).all(|(entry, address)| shows(entry, address))
     }
-}
-
-fn ingress(service: &Service) -> Vec<LoadBalancerIngress> {
-    let status = service.status.as_ref().and_then(|status| status.load_balancer.as_ref());
-    status.and_then(|status| status.ingress.clone()).unwrap_or_default()
-}
-
-fn held(ingress: &[LoadBalancerIngress]) -> Vec<IpAddr> {
-    ingress.iter().filter_map(|entry| entry.ip.as_deref()?.parse().ok()).collect()
-}
-
-fn held_from(annotations: &BTreeMap<String, String>) -> Option<PoolName> {
-    annotation::find_first(annotations, IP_ALLOCATED_FROM_POOL).map(|found| PoolName::new(found.value))
 }
 
 #[cfg(test)]

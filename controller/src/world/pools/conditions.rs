@@ -54,7 +54,7 @@ fn overlap(standing: &Standing) -> Option<Condition> {
 
 fn belongs(spans: &[&Span], elder: &PoolName) -> String {
     let verb = if spans.len() == 1 { "belongs" } else { "belong" };
-    format!("{} {verb} to IPAddressPool {elder}, which is older", joined(spans))
+    format!("{} {verb} to IPAddressPool {elder}, which comes first: by age, then by name", joined(spans))
 }
 
 /// How many Services keep what the pool would not give them, and are not to be moved.

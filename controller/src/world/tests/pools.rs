@@ -71,6 +71,30 @@ fn a_drain_waits_while_the_pool_is_paused() {
 }
 
 #[test]
+fn a_pause_stops_a_drain_that_goes_on() {
+    let mut cluster = Cluster::with(&[("a", &["10.0.0.0/30"]), ("b", &["10.0.1.0/30"])]);
+    for name in ["x", "y", "z"] {
+        cluster.expose(name, json!({}));
+    }
+    let moves = json!({ "spec": { "moves": { "maxConcurrent": 1, "overlap": "30s" } } });
+    cluster.apply(Kind::Config, "default", moves);
+    let drained = json!({ "addresses": ["10.0.0.0/30"], "drain": true });
+    cluster.pool("a", drained.clone());
+    let mut paused = drained.clone();
+    paused["paused"] = true.into();
+    cluster.pool("a", paused);
+    cluster.wait(Duration::from_mins(2));
+    let shown = |cluster: &Cluster| ["x", "y", "z"].map(|name| cluster.shows(name));
+    assert_eq!(shown(&cluster), ["10.0.1.0", "10.0.0.1", "10.0.0.2"], "what has begun ends");
+    assert_at_rest(&mut cluster);
+    cluster.restart();
+    assert_eq!(shown(&cluster), ["10.0.1.0", "10.0.0.1", "10.0.0.2"]);
+    cluster.pool("a", drained);
+    cluster.wait(Duration::from_mins(3));
+    assert_eq!(shown(&cluster), ["10.0.1.0", "10.0.1.1", "10.0.1.2"]);
+}
+
+#[test]
 fn a_pool_that_is_born_paused_gives_nothing_until_it_is_not() {
     let mut cluster = Cluster::with(&[]);
     cluster.pool("a", json!({ "addresses": ["10.0.0.0/30"], "paused": true }));
@@ -193,7 +217,7 @@ fn the_younger_of_two_that_overlap_gives_nothing_of_it_and_names_the_elder() {
     cluster.wait(WHILE);
     assert_eq!(
         says(&cluster, "a", "Overlap"),
-        "True ElderPool 10.0.0.0-10.0.0.3 belongs to IPAddressPool b, which is older"
+        "True ElderPool 10.0.0.0-10.0.0.3 belongs to IPAddressPool b, which comes first: by age, then by name"
     );
     assert_eq!(cluster.status(Kind::Pool, "a")["totalIPv4"], 6);
     assert_eq!(says(&cluster, "b", "Overlap"), "");

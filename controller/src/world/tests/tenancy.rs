@@ -1,6 +1,6 @@
 use serde_json::json;
 
-use super::cluster::Cluster;
+use super::cluster::{Cluster, key, merge};
 use crate::world::*;
 
 const WHILE: Duration = Duration::from_secs(5);
@@ -229,7 +229,7 @@ fn a_reservation_says_what_it_does_not_have() {
     cluster.wait(WHILE);
     assert_eq!(
         reserved(&cluster, "younger", "Overlap"),
-        "True ElderReservation 10.0.0.6-10.0.0.7 is kept by AddressReservation elder, which is older"
+        "True ElderReservation 10.0.0.6-10.0.0.7 is kept by AddressReservation elder, which comes first: by age, then by name"
     );
     assert_eq!(
         reserved(&cluster, "younger", "Outside"),
@@ -297,4 +297,26 @@ fn a_reservation_made_again_under_its_name_chooses_anew() {
     cluster.wait(WHILE);
     assert_eq!(cluster.status(Kind::Reservation, "one")["addresses"], json!(["10.0.0.0"]));
     assert_at_rest(&mut cluster);
+}
+
+#[test]
+fn what_a_tenant_writes_on_his_service_is_no_record_of_what_he_was_given() {
+    let mut cluster = Cluster::with(&[("a", &["10.0.0.0/30"]), ("b", &["10.0.1.0/30"])]);
+    cluster.expose("x", json!({}));
+    cluster.down = true;
+    cluster.annotate("x", "ferritelb.io/ip-allocated-from-pool", json!("b"));
+    cluster.annotate(
+        "x",
+        "ferritelb.io/moving",
+        json!(r#"{"from":["10.0.0.0"],"fromPool":"b","to":["10.0.0.0"],"until":"2999-01-01T00:00:00Z"}"#),
+    );
+    let ingress = json!([{ "ip": "10.0.0.0", "ipMode": "VIP" }, { "ip": "10.9.9.9", "ipMode": "VIP" }]);
+    merge(
+        cluster.services.get_mut(&key("x")).unwrap(),
+        &json!({ "status": { "loadBalancer": { "ingress": ingress } } }),
+    );
+    cluster.down = false;
+    cluster.restart();
+    assert_eq!((cluster.shows("x").as_str(), cluster.allocated_from("x")), ("10.0.0.0", json!("a")));
+    assert_eq!(cluster.world.ledger.holders("10.9.9.9".parse().unwrap()).next(), None);
 }

@@ -8,8 +8,8 @@ use k8s_openapi::api::core::v1::{Service, ServiceSpec};
 use k8s_openapi::jiff::Timestamp;
 use names::PoolName;
 
-use super::{Moving, held, held_from, ingress, is_ours, request};
-use crate::annotation::{self, MOVING};
+use super::origin::{Origin, conditions};
+use super::{is_ours, request};
 
 type Annotations = BTreeMap<String, String>;
 
@@ -23,7 +23,7 @@ pub fn announced(service: &Service, class: Option<&str>) -> Option<announce::Ser
     Some(announce::Service {
         uid: service.metadata.uid.clone().unwrap_or_default(),
         labels: service.metadata.labels.clone().unwrap_or_default(),
-        addresses: addresses(service, annotations),
+        addresses: addresses(service),
         allocated_since: allocated_since(service),
         policy: policy(spec),
         sharing: sharing(spec, annotations),
@@ -37,21 +37,13 @@ fn policy(spec: &ServiceSpec) -> TrafficPolicy {
     }
 }
 
-fn addresses(service: &Service, annotations: &Annotations) -> BTreeMap<IpAddr, Option<PoolName>> {
-    let held = held(&ingress(service));
-    let pool = held_from(annotations);
-    let moving = annotations.get(&annotation::ours(MOVING));
-    let moving = moving.and_then(|text| Moving::parse(text, &held));
-    let origin = |address: &IpAddr| match &moving {
-        Some(moving) if moving.from.contains(address) => Some(moving.pool.clone()),
-        Some(_) | None => pool.clone(),
-    };
-    held.iter().map(|address| (*address, origin(address))).collect()
+fn addresses(service: &Service) -> BTreeMap<IpAddr, Option<PoolName>> {
+    let origin = Origin::read(service);
+    origin.held.iter().map(|address| (*address, origin.pool_of(*address))).collect()
 }
 
 fn allocated_since(service: &Service) -> Option<i64> {
-    let conditions = service.status.as_ref().and_then(|status| status.conditions.as_ref());
-    super::allocated_since(conditions.into_iter().flatten()).map(Timestamp::as_second)
+    super::allocated_since(conditions(service)).map(Timestamp::as_second)
 }
 
 fn sharing(spec: &ServiceSpec, annotations: &Annotations) -> Option<Sharing> {

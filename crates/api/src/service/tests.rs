@@ -41,7 +41,10 @@ fn patched(mut service: Service, patch: &Value) -> Service {
         annotations.remove(key);
         annotations.extend(value.as_str().map(|value| (key.clone(), value.to_string())));
     }
-    service.status = serde_json::from_value(patch.get("status").unwrap().clone()).unwrap();
+    let mut status = patch.get("status").unwrap().clone();
+    let conditions = status.get_mut("conditions").unwrap().as_array_mut().unwrap();
+    conditions.retain(|condition| condition.get("$patch").is_none());
+    service.status = serde_json::from_value(status).unwrap();
     service
 }
 
@@ -134,11 +137,8 @@ fn every_annotation_is_honoured_under_every_prefix() {
 #[test]
 fn what_is_ours_alone_is_read_under_our_prefix_only() {
     for prefix in ["metallb.io", "metallb.universe.tf"] {
-        let annotations =
-            json!({ format!("{prefix}/share-local"): "nonsense", format!("{prefix}/moving"): MOVING_RECORD });
-        let service = moved(annotations);
-        let seen = LoadBalancer::parse(&service, None).unwrap();
-        assert_eq!((seen.request.unwrap().sharing, seen.moving), (None, None), "{prefix}");
+        let service = service(json!({}), json!({ format!("{prefix}/share-local"): "nonsense" }));
+        assert_eq!(LoadBalancer::parse(&service, None).unwrap().request.unwrap().sharing, None, "{prefix}");
     }
 }
 
@@ -267,14 +267,16 @@ fn sharing_that_means_nothing_is_named() {
     assert_eq!(sharing(json!({ "ports": [{"port": 70000}] }), key()), Err("spec.ports[0].port".into()));
 }
 
-const MOVING_RECORD: &str =
-    r#"{"from":["10.0.0.5"],"fromPool":"old","to":["10.1.0.5"],"until":"2026-11-21T12:00:30Z"}"#;
+const RECORD: &str = r#"{"addresses":["10.1.0.5"],"pool":"p","moving":{"from":["10.0.0.5"],"pool":"old","until":"2026-11-21T12:00:30Z"}}"#;
 
-/// A Service that shows a new and an old address.
-fn moved(annotations: Value) -> Service {
-    let mut service = service(json!({}), annotations);
+/// A Service that shows a new and an old address, and has this on record.
+fn moved(record: &str) -> Service {
+    let mut service = service(json!({}), json!({ "ferritelb.io/ip-allocated-from-pool": "p" }));
     let ingress = json!([{"ip": "10.1.0.5"}, {"ip": "10.0.0.5"}]);
-    service.status = serde_json::from_value(json!({"loadBalancer": {"ingress": ingress}})).unwrap();
+    let origin = Condition::new(ORIGIN, Status::True, "Recorded", record);
+    let conditions = json!([origin.written(&[], Timestamp::UNIX_EPOCH)]);
+    let status = json!({ "loadBalancer": { "ingress": ingress }, "conditions": conditions });
+    service.status = serde_json::from_value(status).unwrap();
     service
 }
 
@@ -288,24 +290,35 @@ fn moving(until: &str) -> Moving {
 
 #[test]
 fn a_way_from_old_addresses_to_new_ones_is_read() {
-    let read = |record: &str| {
-        let service = moved(json!({ "ferritelb.io/moving": record }));
-        LoadBalancer::parse(&service, None).unwrap().moving
-    };
-    assert_eq!(read(MOVING_RECORD), Some(moving("2026-11-21T12:00:30Z")));
+    let read = |record: &str| LoadBalancer::parse(&moved(record), None).unwrap().moving;
+    assert_eq!(read(RECORD), Some(moving("2026-11-21T12:00:30Z")));
     let garbage = [
         String::new(),
         "{}".into(),
-        MOVING_RECORD.replace("10.0.0.5", "10.0.0.6"),
-        MOVING_RECORD.replace("10.1.0.5", "10.1.0.6"),
-        MOVING_RECORD.replace("10.1.0.5", "x"),
-        MOVING_RECORD.replace(r#"["10.0.0.5"]"#, "[]"),
-        MOVING_RECORD.replace(r#"["10.1.0.5"]"#, "[]"),
-        MOVING_RECORD.replace("12:00:30", "12:00:77"),
+        RECORD.replace("10.0.0.5", "10.0.0.6"),
+        RECORD.replace("10.1.0.5", "10.1.0.6"),
+        RECORD.replace("10.1.0.5", "x"),
+        RECORD.replace(r#"["10.0.0.5"]"#, "[]"),
+        RECORD.replace(r#"["10.1.0.5"]"#, "[]"),
+        RECORD.replace("12:00:30", "12:00:77"),
     ];
     for record in garbage {
         assert_eq!(read(&record), None, "{record}");
     }
+}
+
+#[test]
+fn what_is_shown_beside_the_record_was_never_given() {
+    let held = |record: &str| {
+        let LoadBalancer { held, held_from, .. } = LoadBalancer::parse(&moved(record), None).unwrap();
+        let held: Vec<_> = held.iter().map(ToString::to_string).collect();
+        (held.join(" "), held_from.map(|pool| pool.to_string()))
+    };
+    let of = |held: &str, pool: &str| (held.to_owned(), Some(pool.to_owned()));
+    assert_eq!(held(RECORD), of("10.1.0.5 10.0.0.5", "p"));
+    assert_eq!(held(r#"{"addresses":["10.1.0.5"],"pool":"q"}"#), of("10.1.0.5", "q"));
+    assert_eq!(held(r#"{"addresses":["10.9.9.9"]}"#), (String::new(), None));
+    assert_eq!(held("nonsense"), of("10.1.0.5 10.0.0.5", "p"), "as without a record");
 }
 
 #[test]
@@ -317,9 +330,11 @@ fn a_move_is_in_the_same_patch_as_its_addresses_and_read_back() {
         patch.pointer("/status/loadBalancer/ingress"),
         Some(&json!([{"ip": "10.1.0.5", "ipMode": "VIP"}, {"ip": "10.0.0.5", "ipMode": "VIP"}]))
     );
-    let annotations =
-        json!({ "ferritelb.io/ip-allocated-from-pool": "p", "ferritelb.io/moving": MOVING_RECORD });
-    assert_eq!(patch.pointer("/metadata/annotations"), Some(&annotations));
+    assert_eq!(
+        patch.pointer("/metadata/annotations"),
+        Some(&json!({ "ferritelb.io/ip-allocated-from-pool": "p" }))
+    );
+    assert_eq!(patch.pointer("/status/conditions/1/message"), Some(&json!(RECORD)));
     let after = LoadBalancer::parse(&patched(blank, &patch), None).unwrap();
     assert_eq!(after.moving, Some(moving("2026-11-21T12:00:30Z")));
     assert_eq!(after.held_from, Some(PoolName::new("p")));
@@ -328,13 +343,10 @@ fn a_move_is_in_the_same_patch_as_its_addresses_and_read_back() {
 
 #[test]
 fn a_move_is_not_written_again_because_clocks_differ_a_little() {
-    let mut service = moved(json!({
-        "ferritelb.io/ip-allocated-from-pool": "p",
-        "ferritelb.io/moving": MOVING_RECORD,
-    }));
+    let mut service = moved(RECORD);
     let wanted = |until| Outcome { moving: Some(moving(until)), ..outcome(&["10.1.0.5"]) };
     let allocated = wanted("2026-11-21T12:00:30Z").allocated.written(&[], Timestamp::UNIX_EPOCH);
-    service.status.as_mut().unwrap().conditions = Some(vec![allocated]);
+    service.status.as_mut().unwrap().conditions.as_mut().unwrap().push(allocated);
     let seen = LoadBalancer::parse(&service, None).unwrap();
     let is_patched = |outcome: &Outcome| seen.patch(outcome, Timestamp::UNIX_EPOCH).is_some();
     assert!(!is_patched(&wanted("2026-11-21T12:00:28.1Z")));
@@ -348,11 +360,11 @@ fn a_move_is_not_written_again_because_clocks_differ_a_little() {
 #[test]
 fn everything_of_ours_is_taken_out_at_the_end() {
     let patch = release_patch("u-1");
-    let annotations = json!({ "ferritelb.io/ip-allocated-from-pool": null, "ferritelb.io/moving": null });
+    let annotations = json!({ "ferritelb.io/ip-allocated-from-pool": null });
     assert_eq!(patch.pointer("/metadata/annotations"), Some(&annotations));
     assert_eq!(patch.pointer("/metadata/uid"), Some(&json!("u-1")));
     assert_eq!(patch.pointer("/status/loadBalancer/ingress"), Some(&Value::Null));
-    let deleted = json!([{ "$patch": "delete", "type": ALLOCATED }]);
+    let deleted = json!([{ "$patch": "delete", "type": ALLOCATED }, { "$patch": "delete", "type": ORIGIN }]);
     assert_eq!(patch.pointer("/status/conditions"), Some(&deleted));
 }
 
@@ -426,7 +438,12 @@ fn every_difference_is_worth_a_patch() {
         entry(service);
     }));
     assert!(is_patched(&|service| service.metadata.annotations = None));
-    assert!(is_patched(&|service| service.status.as_mut().unwrap().conditions = None));
+    for one in [ALLOCATED, ORIGIN] {
+        assert!(is_patched(&|service| {
+            let conditions = service.status.as_mut().unwrap().conditions.as_mut().unwrap();
+            conditions.retain(|condition| condition.type_ != one);
+        }));
+    }
 }
 
 #[test]

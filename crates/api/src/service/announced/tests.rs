@@ -4,19 +4,31 @@ use super::*;
 
 /// A Service that has 10.0.0.1, 10.0.0.2 and fd00::1, with this spec and these annotations.
 fn seen(spec: Value, annotations: Value) -> announce::Service {
+    recorded(spec, annotations, None)
+}
+
+/// The same, with this on record.
+fn recorded(spec: Value, annotations: Value, record: Option<&str>) -> announce::Service {
     let mut whole = json!({"type": "LoadBalancer", "selector": {"app": "web"}});
     whole.as_object_mut().unwrap().extend(spec.as_object().unwrap().clone());
     let ingress = [json!({"ip": "10.0.0.1"}), json!({"ip": "fd00::1"}), json!({"ip": "10.0.0.2"})];
+    let conditions: Vec<_> = record
+        .map(|record| {
+            json!({"type": "ferritelb.io/Origin", "status": "True", "reason": "Recorded", "message": record,
+                "lastTransitionTime": "2026-11-21T12:00:00Z"})
+        })
+        .into_iter()
+        .collect();
     let service = serde_json::from_value(json!({
         "metadata": {"namespace": "d", "name": "web", "uid": "u-1", "annotations": annotations, "labels": {"a": "b"}},
         "spec": whole,
-        "status": {"loadBalancer": {"ingress": ingress}},
+        "status": {"loadBalancer": {"ingress": ingress}, "conditions": conditions},
     }));
     announced(&service.unwrap(), None).unwrap()
 }
 
-fn pools(annotations: Value) -> Vec<String> {
-    let seen = seen(json!({}), annotations);
+fn pools(annotations: Value, record: Option<&str>) -> Vec<String> {
+    let seen = recorded(json!({}), annotations, record);
     let pool = |pool: Option<PoolName>| pool.map_or("-".to_owned(), |pool| pool.to_string());
     seen.addresses.into_iter().map(|(address, from)| format!("{address} {}", pool(from))).collect()
 }
@@ -27,25 +39,19 @@ fn backend_of(spec: Value, annotations: Value) -> Option<Backend> {
 
 #[test]
 fn each_address_has_the_pool_that_it_came_from() {
-    let moving = |text: &str| {
-        pools(json!({"ferritelb.io/ip-allocated-from-pool": "new", "ferritelb.io/moving": text}))
-    };
     let all_new = ["10.0.0.1 new", "10.0.0.2 new", "fd00::1 new"];
-    assert_eq!(pools(json!({})), ["10.0.0.1 -", "10.0.0.2 -", "fd00::1 -"]);
-    assert_eq!(pools(json!({"metallb.io/ip-allocated-from-pool": "new"})), all_new);
-    let record = r#"{"from":["10.0.0.1","fd00:0::1"],"fromPool":"old","to":["10.0.0.2"],"until":"2026-11-21T17:00:00Z"}"#;
-    assert_eq!(moving(record), ["10.0.0.1 old", "10.0.0.2 new", "fd00::1 old"]);
-    for garbage in [
-        "",
-        "{}",
-        "[]",
-        "null",
-        r#"{"from":["10.0.0.1"]}"#,
-        r#"{"from":["10.0.0.1","x"],"fromPool":"old"}"#,
-        r#"{"from":"10.0.0.1","fromPool":"old"}"#,
-        r#"{"from":["10.0.0.1"],"fromPool":"old""#,
-    ] {
-        assert_eq!(moving(garbage), all_new, "{garbage}");
+    assert_eq!(pools(json!({}), None), ["10.0.0.1 -", "10.0.0.2 -", "fd00::1 -"]);
+    assert_eq!(pools(json!({"metallb.io/ip-allocated-from-pool": "new"}), None), all_new);
+    let annotated = |record: &str| pools(json!({"ferritelb.io/ip-allocated-from-pool": "new"}), Some(record));
+    let moving = r#"{"addresses":["10.0.0.2"],"pool":"p","moving":{"from":["10.0.0.1","fd00:0::1"],"pool":"old","until":"2026-11-21T17:00:00Z"}}"#;
+    assert_eq!(annotated(moving), ["10.0.0.1 old", "10.0.0.2 p", "fd00::1 old"]);
+    assert_eq!(
+        annotated(r#"{"addresses":["10.0.0.1"],"pool":"p"}"#),
+        ["10.0.0.1 p"],
+        "the others were not given"
+    );
+    for garbage in ["", "{}", "[]", "null", r#"{"addresses":["x"]}"#, r#"{"addresses":"10.0.0.1"}"#] {
+        assert_eq!(annotated(garbage), all_new, "{garbage}");
     }
 }
 
