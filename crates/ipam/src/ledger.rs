@@ -176,7 +176,8 @@ impl Ledger {
         changed
     }
 
-    /// Frees what a Service gave up, now that its status shows what was decided for it.
+    /// Frees what a Service gave up, now that its status shows what was decided for it, and decides what had to
+    /// wait for that.
     pub fn settle(&mut self, now: Instant, key: &ServiceKey) -> Changed {
         let mut changed = Vec::new();
         let Some(entry) = self.entries.get_mut(key).filter(|entry| !entry.parting.is_empty()) else {
@@ -184,6 +185,9 @@ impl Ledger {
         };
         let (parting, request) = (std::mem::take(&mut entry.parting), entry.request.clone());
         self.free(now, key, request.as_ref(), parting);
+        // Those that wait for what is free now come before what it asked for meanwhile.
+        self.run(now, &mut changed);
+        self.decide(now, key, &mut changed);
         self.run(now, &mut changed);
         changed
     }

@@ -40,6 +40,8 @@ pub enum Refusal {
         /// Who holds it.
         by: ServiceKey,
     },
+    /// It gave this address up, and its status still shows it.
+    AddressParting(IpAddr),
     /// It asks for an address that no pool that it may use contains.
     AddressNotInPool {
         /// The address.
@@ -144,6 +146,7 @@ impl Refusal {
             Self::FamilyNotInPool { .. } => "FamilyNotInPool",
             Self::PoolExhausted { .. } => "PoolExhausted",
             Self::AddressInUse { .. } => "AddressInUse",
+            Self::AddressParting(_) => "AddressParting",
             Self::AddressNotInPool { .. } => "AddressNotInPool",
             Self::AddressAvoided { .. } => "AddressAvoided",
             Self::DifferentPools(..) => "DifferentPools",
@@ -176,10 +179,10 @@ impl fmt::Display for Refusal {
                 write!(out, "{} {families} addresses free", has_not(pools))
             }
             Self::AddressInUse { address, by } => write!(out, "{address} is held by Service {by}"),
-            Self::AddressNotInPool { address, pools } => {
-                let contains = Denied { pools, kind: "", verb: "contain", third_person: "contains" };
-                write!(out, "{contains} {address}")
+            Self::AddressParting(address) => {
+                write!(out, "{address} was given up, and nothing takes its place before the status says so")
             }
+            Self::AddressNotInPool { address, pools } => write!(out, "{} {address}", contains_not(pools)),
             Self::AddressAvoided { address, pool } => {
                 write!(out, "IPAddressPool {pool} avoids {address} (avoidBuggyIPs)")
             }
@@ -283,6 +286,10 @@ impl fmt::Display for Denied<'_> {
 
 fn has_not(pools: &[PoolName]) -> Denied<'_> {
     Denied { pools, kind: " that assigns automatically", verb: "have", third_person: "has" }
+}
+
+fn contains_not(pools: &[PoolName]) -> Denied<'_> {
+    Denied { pools, kind: "", verb: "contain", third_person: "contains" }
 }
 
 /// A value that may be left out, with what stands before it.

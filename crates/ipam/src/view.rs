@@ -235,6 +235,15 @@ impl<'a> View<'a> {
         shared
     }
 
+    /// The address that the Service has to part with before it can have this: one that it gave up, where another
+    /// of that family would come. However often it asks for something else before its status was written, it
+    /// does not gather addresses.
+    pub(crate) fn has_to_wait(&self, grant: &Grant) -> Option<IpAddr> {
+        let parting = &self.entry.parting;
+        let mut news = grant.addresses.iter().filter(|new| !self.entry.held().any(|held| held == **new));
+        news.find_map(|new| parting.iter().copied().find(|old| Family::of(*old) == Family::of(*new)))
+    }
+
     /// What one waits for whom a quota stops.
     pub(crate) fn room(&self, scope: Scope) -> Wanted {
         let holds = self.entry.held().next().is_some();

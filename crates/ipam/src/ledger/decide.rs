@@ -75,7 +75,10 @@ impl Ledger {
             moving
         });
         let (grant, refusal) = match choose(view, old.as_ref()) {
-            Ok(grant) => (Some(self.located(view, grant)), None),
+            Ok(grant) => match view.has_to_wait(&grant) {
+                None => (Some(self.located(view, grant)), None),
+                Some(parting) => postponed(view, old, parting),
+            },
             Err(refusal) => (old, Some(refusal)),
         };
         let mut decision = Decision { grant, refusal, moving, notes: Vec::new() };
@@ -96,6 +99,7 @@ impl Ledger {
             return;
         }
         match replace(view, &grant, &leaving) {
+            Ok(new) if view.has_to_wait(&new).is_some() => {}
             Ok(new) => {
                 let granted = view.entry.granted().iter().copied();
                 let from =
@@ -333,6 +337,15 @@ impl Ledger {
             self.waiters.add(entry.turn(*lack), key, wants);
         }
         entry.waits = waits;
+    }
+}
+
+/// What a Service has that could have something else, but has to part with an address first: what was decided
+/// for it before, which is what its status is to show.
+fn postponed(view: &View<'_>, old: Option<Grant>, parting: IpAddr) -> (Option<Grant>, Option<Refusal>) {
+    match old {
+        Some(old) => (Some(old), view.entry.decision.refusal.clone()),
+        None => (None, Some(Refusal::AddressParting(parting))),
     }
 }
 

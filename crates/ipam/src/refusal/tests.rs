@@ -47,6 +47,10 @@ fn a_refusal_of_named_addresses_names_them() {
     let field = "spec.clusterIP".to_owned();
     assert_eq!(told(Refusal::Invalid { field, why: "None".into() }), "Invalid: spec.clusterIP: None");
     assert_eq!(told(Refusal::AddressInUse { address, by }), "AddressInUse: 10.0.0.1 is held by Service d/s");
+    assert_eq!(
+        told(Refusal::AddressParting(address)),
+        "AddressParting: 10.0.0.1 was given up, and nothing takes its place before the status says so"
+    );
     assert_eq!(outside(&[]), "AddressNotInPool: no IPAddressPool contains 10.0.0.1");
     assert_eq!(outside(&["a"]), "AddressNotInPool: IPAddressPool a does not contain 10.0.0.1");
     assert_eq!(

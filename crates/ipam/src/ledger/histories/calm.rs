@@ -29,9 +29,12 @@ impl Cluster {
             };
             let is = self.decision(key).expect("it is there");
             let has: Vec<_> = is.grant.iter().flat_map(|grant| grant.addresses.clone()).collect();
-            let own = matches!(step, Step::Allocate(..)) && step.service() == Some(key);
+            let entry = before.ledger.entries.get(key).unwrap();
+            // What had to wait until its status was written.
+            let late = matches!(step, Step::Show(_) | Step::ShowAll) && !entry.parting.is_empty();
+            let own = matches!(step, Step::Allocate(..)) && step.service() == Some(key) || late;
             let waited = was.refusal.is_some() && self.services[key].asks.is_ok();
-            let lacked = before.ledger.entries.get(key).unwrap().waits.is_some();
+            let lacked = entry.waits.is_some();
             let taken = was.grant.as_ref().map(|grant| match self.away(key, grant) {
                 (_, OnRemove::Keep) => self.away(key, &self.found_again(grant)),
                 taken => taken,

@@ -103,7 +103,10 @@ impl Cluster {
             let had = before.decision(key).is_some_and(|decision| decision.holds(*address));
             let has = self.decision(key).is_some_and(|decision| decision.holds(*address));
             let comes = has && !had && !matches!(step, Step::Restart);
-            self.held(key).contains(address) && !comes
+            // Where all agree again, the next one to change is at fault.
+            let mut others = self.ledger.holders(*address).filter(|other| *other != key);
+            let clashes = others.any(|other| !agree(&self.ledger, key, other));
+            self.held(key).contains(address) && !comes && clashes
         });
         self.at_fault = at_fault;
     }

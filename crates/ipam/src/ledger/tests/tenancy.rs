@@ -410,3 +410,45 @@ fn what_rests_is_told_and_taken_over() {
     assert_eq!(new.ledger.poll_timeout(), Some(until));
     assert_eq!([new.ask("y", v4()), new.ask("x", v4())], ["10.0.0.1 from a", "10.0.0.0 from a"]);
 }
+
+#[test]
+fn one_that_asks_faster_than_its_status_is_written_gathers_no_addresses() {
+    let mut desk = Desk::with(&[("a", pool(&["10.0.0.0/24"]))]);
+    let ask = |desk: &mut Desk, n: u8| {
+        let request = exactly(Families::One(Family::V4), &[&format!("10.0.0.{n}")]);
+        desk.ledger.allocate(desk.now, &key("x"), request);
+    };
+    (0..200).for_each(|n| ask(&mut desk, n));
+    let held = |desk: &Desk| (0..200).filter(|n| desk.is_held(&format!("10.0.0.{n}"))).collect::<Vec<_>>();
+    assert_eq!(held(&desk), [0, 1], "{}", desk.told("x"));
+    assert_eq!(desk.told("x"), "10.0.0.1 from a");
+    assert_eq!(desk.ledger.settle(desk.now, &key("x")), [key("x")]);
+    assert_eq!((desk.told("x").as_str(), held(&desk)), ("10.0.0.199 from a", vec![1, 199]));
+    assert_eq!(desk.ledger.settle(desk.now, &key("x")), []);
+    assert_eq!(held(&desk), [199]);
+}
+
+#[test]
+fn one_that_parts_with_all_it_had_has_nothing_new_before_its_status_says_so() {
+    let mut desk = Desk::with(&[("a", pool(&["10.0.0.0/32"])), ("b", pool(&["10.0.1.0/32"]))]);
+    desk.ask("x", shares(from(&["a"]), "k", 80));
+    desk.ask("y", shares(from(&["a"]), "k", 81));
+    desk.ledger.allocate(desk.now, &key("x"), shares(from(&["a"]), "k", 81));
+    assert_eq!(desk.told("x"), "PoolExhausted", "y listens there");
+    desk.ledger.allocate(desk.now, &key("x"), shares(from(&["b"]), "k", 81));
+    assert!(!desk.is_held("10.0.1.0"));
+    assert_eq!(desk.ledger.settle(desk.now, &key("x")), [key("x")]);
+    assert_eq!(desk.told("x"), "10.0.1.0 from b");
+}
+
+#[test]
+fn what_had_to_wait_comes_after_those_that_waited_for_what_is_free_then() {
+    let mut desk = Desk::with(&[("a", pool(&["10.0.0.0/32"])), ("b", pool(&["10.0.1.0/31"]))]);
+    desk.ask("x", from(&["a"]));
+    assert_eq!(desk.ask("y", from(&["a"])), "PoolExhausted");
+    desk.ledger.allocate(desk.now, &key("x"), from(&["b"]));
+    desk.ledger.allocate(desk.now, &key("x"), exactly(Families::One(Family::V4), &["10.0.1.1"]));
+    assert_eq!(desk.told("x"), "10.0.1.0 from b");
+    assert_eq!(desk.ledger.settle(desk.now, &key("x")), [key("y"), key("x")]);
+    assert_eq!([desk.told("x"), desk.told("y")], ["10.0.1.1 from b", "10.0.0.0 from a"]);
+}
