@@ -247,12 +247,26 @@ fn with_uid(pools: &Pools, name: &PoolName) -> Option<(PoolName, String)> {
 }
 
 fn told(key: &ServiceKey, known: &KnownService, decision: &Decision) -> Notice {
-    match &decision.refusal {
+    let told = match &decision.refusal {
         None if decision.moving.is_some() => {
             notice(key, known, Severity::Normal, "Moving", granted(decision))
         }
         None => notice(key, known, Severity::Normal, "Allocated", granted(decision)),
         Some(refusal) => notice(key, known, Severity::Warning, refusal.reason(), refused(decision, refusal)),
+    };
+    let lost = lost(&known.seen.held, decision);
+    Notice { note: format!("{}{lost}", told.note), ..told }
+}
+
+/// What it showed and shows no more: only who reads of it now can know that it is gone.
+fn lost(held: &[IpAddr], decision: &Decision) -> String {
+    let granted = decision.grant.iter().flat_map(|grant| &grant.addresses);
+    let kept: BTreeSet<_> = granted.chain(decision.moving.iter().flat_map(|moving| &moving.from)).collect();
+    let lost: Vec<_> = held.iter().filter(|address| !kept.contains(address)).copied().collect();
+    match lost.as_slice() {
+        [] => String::new(),
+        [one] => format!("; {one} is no longer its own"),
+        several => format!("; {} are no longer its own", joined(several)),
     }
 }
 

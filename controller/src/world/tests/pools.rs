@@ -114,6 +114,45 @@ fn a_pool_that_is_born_paused_gives_nothing_until_it_is_not() {
 }
 
 #[test]
+fn what_a_service_loses_without_asking_is_told_of_it_and_is_not_in_its_condition() {
+    let mut cluster = Cluster::unlisted();
+    cluster.pool("a", json!({ "addresses": ["10.0.0.0/30", "fd00::/126"], "onRemove": "Release" }));
+    cluster.pool("b", json!({ "addresses": ["10.0.1.0/32"], "autoAssign": false }));
+    cluster.list();
+    let annotations = json!({ "ferritelb.io/address-pool": "a,b" });
+    cluster.expose("x", json!({ "metadata": { "annotations": annotations } }));
+    cluster.expose("y", json!({}));
+    let dual = json!({ "spec": { "ipFamilies": ["IPv4", "IPv6"], "ipFamilyPolicy": "RequireDualStack" } });
+    cluster.expose("z", dual);
+    let notes = |cluster: &mut Cluster| {
+        let notices = std::mem::take(&mut cluster.notices).into_iter();
+        let mut notes: Vec<_> = notices
+            .map(|notice| format!("{} {}: {}", notice.service.name, notice.reason, notice.note))
+            .collect();
+        notes.sort();
+        notes
+    };
+    assert!(notes(&mut cluster).iter().all(|note| !note.contains("no longer")));
+    cluster.remove_pool("a");
+    assert_eq!(
+        notes(&mut cluster),
+        [
+            "x Allocated: 10.0.1.0 from IPAddressPool b; 10.0.0.0 is no longer its own",
+            "y NoPool: no IPAddressPool assigns addresses automatically; 10.0.0.1 is no longer its own",
+            "z NoPool: no IPAddressPool assigns addresses automatically; \
+             10.0.0.2 and fd00:: are no longer its own",
+        ]
+    );
+    assert_eq!(cluster.condition("x")["message"], "10.0.1.0 from IPAddressPool b");
+    cluster.pool("c", json!({ "addresses": ["10.0.2.0/32"] }));
+    assert_eq!(
+        notes(&mut cluster).first().unwrap(),
+        "y Allocated: 10.0.2.0 from IPAddressPool c",
+        "told once"
+    );
+}
+
+#[test]
 fn a_pool_that_is_made_again_under_its_name_does_not_go_on_as_the_old_one() {
     let mut cluster = Cluster::with(&[("a", &["10.0.0.0/30"])]);
     cluster.down = true;
