@@ -17,7 +17,7 @@ pub enum Refusal {
     },
     /// No pool gives out addresses by itself.
     NoPool,
-    /// The Service names only pools that do not exist; this is the first.
+    /// The Service names only pools that are not in use; this is the first.
     PoolNotFound(PoolName),
     /// No pool that it may use has addresses of all the families that it must have.
     FamilyNotInPool {
@@ -171,7 +171,7 @@ impl fmt::Display for Refusal {
         match self {
             Self::Invalid { field, why } => write!(out, "{field}: {why}"),
             Self::NoPool => out.write_str("no IPAddressPool assigns addresses automatically"),
-            Self::PoolNotFound(pool) => write!(out, "IPAddressPool {pool} does not exist"),
+            Self::PoolNotFound(pool) => not_in_use(pool, out),
             Self::FamilyNotInPool { families, pools } => {
                 write!(out, "{} {families} addresses", has_not(pools))
             }
@@ -289,7 +289,11 @@ fn has_not(pools: &[PoolName]) -> Denied<'_> {
 }
 
 fn contains_not(pools: &[PoolName]) -> Denied<'_> {
-    Denied { pools, kind: "", verb: "contain", third_person: "contains" }
+    Denied { pools, kind: " in use", verb: "contain", third_person: "contains" }
+}
+
+fn not_in_use(pool: &PoolName, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+    write!(out, "no IPAddressPool {pool} is in use; if there is one, its condition Ready says why")
 }
 
 /// A value that may be left out, with what stands before it.

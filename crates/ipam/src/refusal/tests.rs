@@ -21,7 +21,7 @@ fn a_refusal_by_the_pools_names_them_and_the_families() {
     assert_eq!(told(Refusal::NoPool), "NoPool: no IPAddressPool assigns addresses automatically");
     assert_eq!(
         told(Refusal::PoolNotFound(PoolName::new("a"))),
-        "PoolNotFound: IPAddressPool a does not exist"
+        "PoolNotFound: no IPAddressPool a is in use; if there is one, its condition Ready says why"
     );
     assert_eq!(exhausted(v4, &[]), format!("PoolExhausted: {automatic} IPv4 addresses free"));
     assert_eq!(
@@ -51,7 +51,7 @@ fn a_refusal_of_named_addresses_names_them() {
         told(Refusal::AddressParting(address)),
         "AddressParting: 10.0.0.1 was given up, and nothing takes its place before the status says so"
     );
-    assert_eq!(outside(&[]), "AddressNotInPool: no IPAddressPool contains 10.0.0.1");
+    assert_eq!(outside(&[]), "AddressNotInPool: no IPAddressPool in use contains 10.0.0.1");
     assert_eq!(outside(&["a"]), "AddressNotInPool: IPAddressPool a does not contain 10.0.0.1");
     assert_eq!(
         told(Refusal::AddressAvoided { address, pool: PoolName::new("a") }),
