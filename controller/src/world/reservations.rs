@@ -1,11 +1,12 @@
 //! The part of the world that is reservations.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 
 use api::condition::{EXPIRED, OUTSIDE, OVERLAP, PENDING, READY, Status};
 use api::{AddressReservationStatus, Condition, ReservationMeaning};
 use ipam::{Counted, Phase, Reservation, ReservationState};
-use names::ReservationName;
+use names::{ReservationName, ServiceKey};
 use serde_json::json;
 
 use super::known::{Known, Sight};
@@ -139,23 +140,34 @@ impl KnownReservation {
     }
 
     fn pending(&self, state: &ReservationState) -> Option<Condition> {
-        let held = match state.pending.len() {
-            0 => None,
-            1 => Some("1 of its addresses is still held by another Service".to_owned()),
-            many => Some(format!("{many} of its addresses are still held by other Services")),
-        };
-        let counts = self.in_force.as_ref().and_then(|meaning| meaning.reservation.counts.as_ref());
-        let missing = counts.and_then(|counts| {
-            let Counted { ipv4, ipv6 } = state.missing;
-            let parts = [(ipv4, "IPv4"), (ipv6, "IPv6")].into_iter().filter(|(count, _)| *count > 0);
-            let parts: Vec<_> = parts.map(|(count, family)| format!("{count} more {family}")).collect();
-            let pool = &counts.pool;
-            (!parts.is_empty())
-                .then(|| format!("IPAddressPool {pool} has not {} to reserve", parts.join(" and ")))
-        });
-        let texts: Vec<_> = [held, missing].into_iter().flatten().collect();
+        let texts: Vec<_> = [held(&state.pending), self.missing(state)].into_iter().flatten().collect();
         (!texts.is_empty()).then(|| Condition::new(PENDING, Status::True, "Waiting", texts.join("; ")))
     }
+
+    fn missing(&self, state: &ReservationState) -> Option<String> {
+        let counts = self.in_force.as_ref().and_then(|meaning| meaning.reservation.counts.as_ref());
+        let pool = &counts?.pool;
+        let Counted { ipv4, ipv6 } = state.missing;
+        let parts = [(ipv4, "IPv4"), (ipv6, "IPv6")].into_iter().filter(|(count, _)| *count > 0);
+        let parts: Vec<_> = parts.map(|(count, family)| format!("{count} more {family}")).collect();
+        (!parts.is_empty())
+            .then(|| format!("IPAddressPool {pool} does not have {} to reserve", parts.join(" and ")))
+    }
+}
+
+/// Which addresses others hold; several may share one, and one may hold several.
+fn held(pending: &[(IpAddr, ServiceKey)]) -> Option<String> {
+    let (address, holder) = pending.first()?;
+    let addresses: BTreeSet<_> = pending.iter().map(|(address, _)| address).collect();
+    let holders: BTreeSet<_> = pending.iter().map(|(_, holder)| holder).collect();
+    let are = if addresses.len() == 1 { "is" } else { "are" };
+    let others = match holders.len() {
+        1 => "another Service".to_owned(),
+        many => format!("{many} other Services"),
+    };
+    let such_as = if pending.len() == 1 { ":" } else { ", such as" };
+    let count = addresses.len();
+    Some(format!("{count} of its addresses {are} still held by {others}{such_as} {address} by {holder}"))
 }
 
 fn overlap(state: &ReservationState) -> Option<Condition> {

@@ -168,7 +168,7 @@ fn what_was_chosen_of_a_pool_stays_chosen_over_restarts() {
     reservation(&mut cluster, "two", json!({ "pool": "a", "ipv4": 9, "selector": selector }));
     assert_eq!(
         reserved(&cluster, "two", "Pending"),
-        "True Waiting IPAddressPool a has not 3 more IPv4 to reserve"
+        "True Waiting IPAddressPool a does not have 3 more IPv4 to reserve"
     );
     assert_at_rest(&mut cluster);
 }
@@ -219,6 +219,41 @@ fn a_reservation_ends_when_it_is_to_also_in_another_process() {
 }
 
 #[test]
+fn addresses_that_are_still_held_are_counted_apart_from_who_holds_them() {
+    let mut cluster = Cluster::with(&[("a", &["10.0.0.0/30", "fd00::/126"])]);
+    let shared = |port: u16| {
+        let annotations =
+            json!({ "ferritelb.io/allow-shared-ip": "k", "ferritelb.io/loadBalancerIPs": "10.0.0.1" });
+        json!({ "metadata": { "annotations": annotations }, "spec": { "ports": [{ "port": port }] } })
+    };
+    for port in 80..84 {
+        cluster.expose(&format!("s{port}"), shared(port));
+    }
+    let dual = json!({ "spec": { "ipFamilies": ["IPv4", "IPv6"], "ipFamilyPolicy": "RequireDualStack" } });
+    cluster.expose("team/both", dual);
+    assert_eq!(cluster.shows("team/both"), "10.0.0.0 fd00::");
+    let mut pending = |addresses: Value| {
+        let spec = json!({ "addresses": addresses, "selector": { "namespaces": ["vip"] } });
+        reservation(&mut cluster, "r", spec);
+        cluster.wait(WHILE);
+        reserved(&cluster, "r", "Pending")
+    };
+    let by = "True Waiting 2 of its addresses are still held by";
+    assert_eq!(
+        pending(json!(["10.0.0.0/31"])),
+        format!("{by} 5 other Services, such as 10.0.0.0 by team/both")
+    );
+    assert_eq!(
+        pending(json!(["10.0.0.0", "fd00::"])),
+        format!("{by} another Service, such as 10.0.0.0 by team/both")
+    );
+    assert_eq!(
+        pending(json!(["10.0.0.1"])),
+        "True Waiting 1 of its addresses is still held by 4 other Services, such as 10.0.0.1 by default/s80"
+    );
+}
+
+#[test]
 fn a_reservation_says_what_it_does_not_have() {
     let mut cluster = Cluster::with(&[("a", &["10.0.0.0/29"])]);
     cluster.expose("x", json!({}));
@@ -237,7 +272,7 @@ fn a_reservation_says_what_it_does_not_have() {
     );
     assert_eq!(
         reserved(&cluster, "younger", "Pending"),
-        "True Waiting 1 of its addresses is still held by another Service"
+        "True Waiting 1 of its addresses is still held by another Service: 10.0.0.0 by default/x"
     );
     assert_at_rest(&mut cluster);
     cluster.remove(Kind::Reservation, "elder");
