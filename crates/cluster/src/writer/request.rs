@@ -92,7 +92,7 @@ impl Patches {
         let outcome = match status.code {
             404 if !self.creates => Outcome::Gone,
             // Whoever put it sees the version that is there now, and decides again.
-            409 if self.versioned => Outcome::Gone,
+            409 if self.versioned && status.message.contains("has been modified") => Outcome::Gone,
             409 if status.message.contains("Precondition failed: UID") => Outcome::Gone,
             422 if is_about_uid(status) => Outcome::Gone,
             400 | 403 | 422 => Outcome::Refused,
@@ -165,6 +165,7 @@ mod tests {
         assert_eq!(judged(409, "cannot be fulfilled on services \"druid\"", &merge), Outcome::Failed);
         let versioned = Write::MergeStatus(json!({ "metadata": { "resourceVersion": "5" } }));
         assert_eq!(judged(409, "the object has been modified", &versioned), Outcome::Gone);
+        assert_eq!(judged(409, "a webhook is of another mind", &versioned), Outcome::Failed);
         assert_eq!(judged(422, "services \"druid\" is invalid", &merge), Outcome::Refused);
         assert_eq!(judged(403, "services/status is forbidden", &merge), Outcome::Refused);
         assert_eq!(judged(500, "etcdserver: request timed out", &merge), Outcome::Failed);
