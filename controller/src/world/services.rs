@@ -69,9 +69,9 @@ impl World {
     pub(super) fn adopt_services(&mut self, now: Now) {
         // Of two that hold one address the one that has had what it asks for the longest keeps it; those that do
         // not have it wait in the order in which they were created.
-        let since = |known: &KnownService| match known.seen.allocated_since {
-            Some(since) => (since, Timestamp::MIN),
-            None => (Timestamp::MAX, known.created),
+        let since = |key: &ServiceKey, known: &KnownService| match known.seen.allocated_since {
+            Some(since) => (since, (Timestamp::MIN, 0)),
+            None => (Timestamp::MAX, self.age(key, known)),
         };
         for key in self.sorted(since) {
             self.adopt(&key, now);
@@ -80,7 +80,7 @@ impl World {
 
     /// Decides what else the Services ask for.
     pub(super) fn decide_services(&mut self, now: Now) {
-        for key in self.sorted(|known| known.created) {
+        for key in self.sorted(|key, known| self.age(key, known)) {
             self.decide(&key, now);
         }
         for (key, uid) in self.marked.clone() {
@@ -98,10 +98,16 @@ impl World {
         self.effects.push(Effect::Service(key.clone(), patch));
     }
 
+    /// Since when a Service is there. A time of creation is in seconds; of one second, the one that was written last
+    /// is the younger.
+    fn age(&self, key: &ServiceKey, known: &KnownService) -> (Timestamp, u64) {
+        (known.created, self.versions.get(key).copied().unwrap_or_default())
+    }
+
     /// The Services by a time, the earliest first; of one time, by their uids.
-    fn sorted<T: Ord>(&self, time: impl Fn(&KnownService) -> T) -> Vec<ServiceKey> {
+    fn sorted<T: Ord>(&self, time: impl Fn(&ServiceKey, &KnownService) -> T) -> Vec<ServiceKey> {
         let mut services: Vec<_> = self.services.iter().collect();
-        services.sort_by_cached_key(|(_, known)| (time(known), known.uid.clone()));
+        services.sort_by_cached_key(|(key, known)| (time(key, known), known.uid.clone()));
         services.into_iter().map(|(key, _)| key.clone()).collect()
     }
 

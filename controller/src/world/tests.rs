@@ -472,6 +472,19 @@ fn after_a_restart_those_that_wait_do_so_in_the_order_in_which_they_were_created
 }
 
 #[test]
+fn of_two_that_were_created_in_one_second_the_one_that_was_written_first_waits_first() {
+    let mut cluster = Cluster::with(&[]);
+    for (name, uid, version) in [("first", "z", "5"), ("second", "a", "7")] {
+        let created = "2026-11-21T12:00:00Z";
+        let metadata = json!({ "uid": uid, "creationTimestamp": created, "resourceVersion": version });
+        cluster.expose(name, json!({ "metadata": metadata }));
+    }
+    cluster.restart();
+    cluster.pool("a", json!({ "addresses": ["10.0.0.0/32"] }));
+    assert_eq!(["first", "second"].map(|name| cluster.shows(name)), ["10.0.0.0", "PoolExhausted"]);
+}
+
+#[test]
 fn what_others_wrote_since_a_service_was_seen_is_not_overwritten_unseen() {
     let mut cluster = Cluster::with(&[("a", &["10.0.0.0/30"])]);
     cluster.down = true;
