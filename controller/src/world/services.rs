@@ -148,7 +148,7 @@ impl World {
             Ok(request) => self.ledger.allocate(now.instant, key, request),
             Err(invalid) => {
                 let refusal = Refusal::Invalid { field: invalid.field, why: invalid.why };
-                self.ledger.refuse(now.instant, key, refusal)
+                self.ledger.refuse(now.instant, key, refusal, known.seen.terms.clone())
             }
         };
         if !changed.contains(key) {

@@ -7,7 +7,7 @@ mod request;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-use ipam::Request;
+use ipam::{Request, Sharing};
 use k8s_openapi::api::core::v1::{LoadBalancerIngress, Service};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition as Written;
 use k8s_openapi::jiff::Timestamp;
@@ -29,6 +29,8 @@ pub struct LoadBalancer {
     pub uid: String,
     /// What it asks for, or which field cannot be understood.
     pub request: Result<Request, Invalid>,
+    /// On which terms it shares addresses when the rest of that cannot be understood.
+    pub terms: Option<Sharing>,
     /// `status.loadBalancer.ingress[].ip`, in order, as far as it is on record that it was given.
     pub held: Vec<IpAddr>,
     /// The pool that these came from; without those that it is being moved from.
@@ -82,6 +84,7 @@ impl LoadBalancer {
         Some(Self {
             uid: service.metadata.uid.clone()?,
             request: request::parse(service, spec),
+            terms: request::terms(service, spec),
             held,
             held_from,
             moving,

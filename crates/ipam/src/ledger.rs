@@ -168,9 +168,21 @@ impl Ledger {
     }
 
     /// Turns down a Service whose request could not be understood. It keeps what it has and waits for nothing.
-    pub fn refuse(&mut self, now: Instant, key: &ServiceKey, refusal: Refusal) -> Changed {
+    ///
+    /// Of its terms it is `sharing` that counts from now on, where that much is known: it may not listen where
+    /// others do that share its address, whatever else it says. `None` leaves its terms as they were.
+    pub fn refuse(
+        &mut self,
+        now: Instant,
+        key: &ServiceKey,
+        refusal: Refusal,
+        sharing: Option<Sharing>,
+    ) -> Changed {
         let mut changed = self.start(now);
         self.entry(key).garbled = Some(refusal);
+        if let Some(sharing) = sharing.filter(|sharing| self.sharers.terms(key) != Terms::Known(sharing)) {
+            self.share(key, Some(sharing));
+        }
         self.decide(now, key, &mut changed);
         self.run(now, &mut changed);
         changed

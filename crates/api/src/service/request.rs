@@ -77,6 +77,19 @@ pub(super) fn sharing(
     }
 }
 
+/// The same of a Service that cannot be understood: where it listens is known all the same, and it agrees with
+/// nobody about what is not. A key is never empty that was understood.
+pub(super) fn terms(service: &Service, spec: &ServiceSpec) -> Option<Sharing> {
+    let none = BTreeMap::new();
+    let annotations = service.metadata.annotations.as_ref().unwrap_or(&none);
+    let known = sharing(spec, annotations).ok().flatten();
+    known.or_else(|| {
+        let found = annotation::find(annotations, ALLOW_SHARED_IP).ok().flatten();
+        let key = found.map_or_else(String::new, |found| found.value.into());
+        Some(Sharing { key, ports: ports(spec).ok()?, backend: Backend::Unselected })
+    })
+}
+
 fn ports(spec: &ServiceSpec) -> Result<BTreeSet<(Protocol, u16)>, Invalid> {
     let ports = spec.ports.iter().flatten().enumerate();
     ports.map(|(index, port)| parse_port(&format!("spec.ports[{index}]"), port)).collect()

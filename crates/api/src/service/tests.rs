@@ -459,3 +459,27 @@ fn an_announcing_node_reads_status_and_policy() {
     assert_eq!(announced.addresses, ["10.0.0.5", "fd00::5"].map(from_p).into());
     assert_eq!(announced.policy, announce::TrafficPolicy::Local);
 }
+
+#[test]
+fn where_a_service_listens_is_known_also_when_it_cannot_be_understood() {
+    let ports = json!({ "loadBalancerIP": "10", "ports": [{ "port": 53, "protocol": "UDP" }] });
+    let terms = |annotations| {
+        let seen = LoadBalancer::parse(&service(ports.clone(), annotations), None).unwrap();
+        assert!(seen.request.is_err());
+        seen.terms.unwrap()
+    };
+    let table = [
+        (json!({ "ferritelb.io/allow-shared-ip": "k" }), "k", Backend::Cluster),
+        (
+            json!({ "ferritelb.io/allow-shared-ip": "k", "ferritelb.io/share-local": "x" }),
+            "k",
+            Backend::Unselected,
+        ),
+        (json!({}), "", Backend::Unselected),
+    ];
+    for (annotations, key, backend) in table {
+        let ports = BTreeSet::from([(Protocol::Udp, 53)]);
+        let expected = Sharing { key: key.to_owned(), ports, backend };
+        assert_eq!(terms(annotations.clone()), expected, "{annotations}");
+    }
+}

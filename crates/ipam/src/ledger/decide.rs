@@ -40,10 +40,13 @@ impl Ledger {
     /// What is to be decided; nothing for a Service that has not asked yet.
     pub(super) fn weigh(&self, now: Instant, key: &ServiceKey) -> Option<Decision> {
         let entry = self.entries.get(key)?;
-        let moving = entry.decision.moving.clone().filter(|moving| moving.until > now);
+        let mut moving = entry.decision.moving.clone().filter(|moving| moving.until > now);
+        if let Some(moving) = &mut moving {
+            moving.from.retain(|address| !self.intrudes(*address, key));
+        }
         let mut decision = match (entry.garbled.clone(), &entry.request) {
             (Some(refusal), _) => {
-                let grant = entry.decision.grant.clone();
+                let grant = self.kept(key, entry);
                 let grant =
                     grant.and_then(|grant| without_released(&grant, self.away(key, entry, &grant).as_ref()));
                 Decision { grant, refusal: Some(refusal), moving, notes: Vec::new() }
@@ -60,20 +63,19 @@ impl Ledger {
         Some(decision)
     }
 
+    /// What a Service was granted, but for where it listens on a port of another.
+    fn kept(&self, key: &ServiceKey, entry: &Entry) -> Option<Grant> {
+        let mut grant = entry.decision.grant.clone()?;
+        grant.addresses.retain(|address| !self.intrudes(*address, key));
+        (!grant.addresses.is_empty()).then_some(grant)
+    }
+
     /// What a request gets that is understood.
     fn answer(&self, now: Instant, view: &View<'_>, moving: Option<Moving>) -> Decision {
-        let here = |mut grant: Grant| {
-            grant.addresses.retain(|address| !view.intrudes(*address));
-            (!grant.addresses.is_empty()).then_some(grant)
-        };
-        let old = view.entry.decision.grant.clone().and_then(here);
+        let old = self.kept(view.key, view.entry);
         let old = old.map(|grant| self.located(view, grant));
         let away = old.as_ref().and_then(|old| self.away(view.key, view.entry, old));
         let old = old.and_then(|old| without_released(&old, away.as_ref()));
-        let moving = moving.map(|mut moving| {
-            moving.from.retain(|address| !view.intrudes(*address));
-            moving
-        });
         let (grant, refusal) = match choose(view, old.as_ref()) {
             Ok(grant) => match view.has_to_wait(&grant) {
                 None => (Some(self.located(view, grant)), None),
@@ -280,10 +282,18 @@ impl Ledger {
     }
 
     pub(super) fn is_guest(&self, address: IpAddr, key: &ServiceKey) -> bool {
+        self.regarded(key, |view| view.is_guest(address))
+    }
+
+    fn intrudes(&self, address: IpAddr, key: &ServiceKey) -> bool {
+        self.sharers.is_guest(address, key) && self.regarded(key, |view| view.intrudes(address))
+    }
+
+    fn regarded(&self, key: &ServiceKey, holds: impl FnOnce(&View<'_>) -> bool) -> bool {
         let Some(entry) = self.entries.get(key) else { return false };
         let anything = Request::of(crate::Families::One(crate::Family::V4));
         let request = entry.request.as_ref().unwrap_or(&anything);
-        self.view(key, entry, request).is_guest(address)
+        holds(&self.view(key, entry, request))
     }
 
     /// Queues a Service for what it now waits for, and notes from which pool it holds what.

@@ -38,6 +38,8 @@ struct Shown {
 struct Service {
     /// What it asks for, or why that cannot be understood.
     asks: Result<Request, Refusal>,
+    /// On which terms it shares, if that much of a request can be understood that cannot else.
+    terms: Option<Sharing>,
     shown: Shown,
 }
 
@@ -129,8 +131,11 @@ impl Cluster {
                 self.moves = *moves;
                 self.ledger.set_moves(now, *moves)
             }
-            Step::Allocate(key, request) => self.ask(key, Ok(request.clone())),
-            Step::Refuse(key) => self.ask(key, Err(Refusal::Invalid { field: "a".into(), why: "b".into() })),
+            Step::Allocate(key, request) => self.ask(key, Ok(request.clone()), None),
+            Step::Refuse(key, terms) => {
+                let refusal = Refusal::Invalid { field: "a".into(), why: "b".into() };
+                self.ask(key, Err(refusal), terms.clone())
+            }
             Step::Release(key) => {
                 self.services.remove(key);
                 self.ledger.release(now, key)
@@ -148,12 +153,12 @@ impl Cluster {
         }
     }
 
-    fn ask(&mut self, key: &ServiceKey, asks: Result<Request, Refusal>) -> Changed {
+    fn ask(&mut self, key: &ServiceKey, asks: Result<Request, Refusal>, terms: Option<Sharing>) -> Changed {
         let shown = self.services.get(key).map(|service| service.shown.clone()).unwrap_or_default();
-        self.services.insert(key.clone(), Service { asks: asks.clone(), shown });
+        self.services.insert(key.clone(), Service { asks: asks.clone(), terms: terms.clone(), shown });
         match asks {
             Ok(request) => self.ledger.allocate(self.now, key, request),
-            Err(refusal) => self.ledger.refuse(self.now, key, refusal),
+            Err(refusal) => self.ledger.refuse(self.now, key, refusal, terms),
         }
     }
 
@@ -219,7 +224,7 @@ impl Cluster {
         });
         let mut lost_at_start = Vec::new();
         for key in &keys {
-            let Service { asks, shown } = &self.services[key];
+            let Service { asks, shown, .. } = &self.services[key];
             let Shown { addresses, pool, moving, .. } = shown.clone();
             let refused = new.adopt(key, Adopted { addresses, pool, moving, request: asks.clone().ok() });
             let excused = guilty(key) || asks.is_err();
@@ -238,7 +243,7 @@ impl Cluster {
         for key in &keys {
             match self.services[key].asks.clone() {
                 Ok(request) => new.allocate(now, key, request),
-                Err(refusal) => new.refuse(now, key, refusal),
+                Err(refusal) => new.refuse(now, key, refusal, self.services[key].terms.clone()),
             };
         }
         for (key, address) in lost_at_start {

@@ -320,9 +320,9 @@ fn a_request_that_cannot_be_understood_keeps_what_is_held_and_waits_for_nothing(
     let mut desk = Desk::with(&[("a", pool(&["10.0.0.0/30"]))]);
     desk.ask("x", v4());
     let garbage = Refusal::Invalid { field: "metadata.annotations".into(), why: "1.2.3".into() };
-    assert_eq!(desk.ledger.refuse(desk.now, &key("x"), garbage.clone()), [key("x")]);
+    assert_eq!(desk.ledger.refuse(desk.now, &key("x"), garbage.clone(), None), [key("x")]);
     assert_eq!(desk.told("x"), "10.0.0.0 from a Invalid");
-    assert!(desk.ledger.refuse(desk.now, &key("x"), garbage).is_empty(), "said once");
+    assert!(desk.ledger.refuse(desk.now, &key("x"), garbage, None).is_empty(), "said once");
     assert!(desk.set("b", Some(pool(&["10.0.1.0/30"]))).is_empty());
     assert_eq!(desk.ask("x", v4()), "10.0.0.0 from a");
 }

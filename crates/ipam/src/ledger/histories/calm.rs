@@ -105,7 +105,7 @@ impl Cluster {
         if before.stale().next().is_some() || before.at_fault.iter().any(clashes) {
             return;
         }
-        for (key, Service { asks, shown }) in &self.services {
+        for (key, Service { asks, shown, .. }) in &self.services {
             let (was, is) = (before.decision(key).expect("it was"), self.decision(key).expect("it is"));
             let pool = was.grant.as_ref().map(|grant| &grant.pool);
             let forgotten =

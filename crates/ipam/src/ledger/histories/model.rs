@@ -87,9 +87,9 @@ impl Cluster {
     }
 
     fn remember_faults(&mut self, before: &Self, step: &Step) {
-        if let Step::Allocate(key, request) = step {
+        if let Some((key, sharing)) = step.terms() {
             let terms = before.ledger.sharers.terms(key);
-            if terms != request.sharing.as_ref().map_or(Terms::Alone, Terms::Known) {
+            if terms != sharing.map_or(Terms::Alone, Terms::Known) {
                 self.at_fault.extend(before.held(key).into_iter().map(|address| (key.clone(), address)));
             }
         }

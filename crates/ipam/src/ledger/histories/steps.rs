@@ -38,7 +38,7 @@ pub(super) enum Step {
     SetBlocked(BTreeMap<IpAddr, Blocked>),
     SetMoves(Moves),
     Allocate(ServiceKey, Request),
-    Refuse(ServiceKey),
+    Refuse(ServiceKey, Option<Sharing>),
     Release(ServiceKey),
     /// A status is written. That others are not, or that a write is lost, is that there is no such step.
     Show(ServiceKey),
@@ -50,8 +50,19 @@ pub(super) enum Step {
 impl Step {
     /// The Service that it is about.
     pub(super) fn service(&self) -> Option<&ServiceKey> {
-        if let Self::Allocate(key, _) | Self::Refuse(key) | Self::Release(key) = self {
+        if let Self::Allocate(key, _) | Self::Refuse(key, _) | Self::Release(key) = self {
             Some(key)
+        } else {
+            None
+        }
+    }
+
+    /// On which terms it has a Service share.
+    pub(super) fn terms(&self) -> Option<(&ServiceKey, Option<&Sharing>)> {
+        if let Self::Allocate(key, request) = self {
+            Some((key, request.sharing.as_ref()))
+        } else if let Self::Refuse(key, Some(terms)) = self {
+            Some((key, Some(terms)))
         } else {
             None
         }
@@ -223,7 +234,7 @@ fn some_step() -> impl Strategy<Value = Step> {
         1 => some_blocked().prop_map(Step::SetBlocked),
         1 => some_moves().prop_map(Step::SetMoves),
         12 => (some_key(), some_request()).prop_map(|(key, request)| Step::Allocate(key, request)),
-        1 => some_key().prop_map(Step::Refuse),
+        1 => (some_key(), prop::option::of(some_sharing())).prop_map(|(key, terms)| Step::Refuse(key, terms)),
         4 => some_key().prop_map(Step::Release),
         8 => some_key().prop_map(Step::Show),
         3 => Just(Step::ShowAll),

@@ -236,7 +236,7 @@ fn what_is_held_from_a_deleted_pool_is_treated_as_its_last_version_said() {
 fn a_move_of_one_whose_request_became_unintelligible_ends_in_time() {
     let mut desk = renumbered(OnRemove::Move);
     let garbage = Refusal::Invalid { field: "metadata.annotations".into(), why: "1.2.3".into() };
-    desk.ledger.refuse(desk.now, &key("x"), garbage);
+    desk.ledger.refuse(desk.now, &key("x"), garbage, None);
     assert_eq!(desk.told("x"), "10.0.1.0 from b moving from 10.0.0.0 Invalid");
     assert_eq!(desk.pass(30), ["x"]);
     assert_eq!(desk.told("x"), "10.0.1.0 from b Invalid");

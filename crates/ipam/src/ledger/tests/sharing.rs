@@ -135,6 +135,23 @@ fn one_that_changes_to_the_port_of_another_loses_the_address_at_once() {
 }
 
 #[test]
+fn one_that_cannot_be_understood_loses_the_address_where_it_listens_on_the_port_of_another() {
+    let mut desk = Desk::with(&[("a", pool(&["10.0.0.0/32"]))]);
+    desk.ask("x", shares(v4(), "k", 80));
+    desk.ask("y", shares(v4(), "k", 81));
+    let garbage = Refusal::Invalid { field: "metadata.annotations".into(), why: "1.2.3".into() };
+    let mut refuse = |port| {
+        let terms = shares(v4(), "k", port).sharing;
+        let changed = desk.ledger.refuse(desk.now, &key("x"), garbage.clone(), terms);
+        desk.show(changed);
+        [desk.told("x"), desk.told("y")]
+    };
+    assert_eq!(refuse(82), ["10.0.0.0 from a Invalid", "10.0.0.0 from a"], "it listens nowhere else");
+    assert_eq!(refuse(81), ["Invalid", "10.0.0.0 from a"]);
+    assert_eq!(desk.ask("x", shares(v4(), "k", 80)), "10.0.0.0 from a");
+}
+
+#[test]
 fn a_guest_leaves_when_its_host_takes_its_port() {
     let mut desk = Desk::with(&[("a", pool(&["10.0.0.0/32"]))]);
     desk.ask("x", shares(v4(), "k", 80));
