@@ -217,12 +217,12 @@ impl Reservations {
         }
     }
 
-    /// Whether one chooses addresses of this pool and lacks some.
-    pub(crate) fn lacks_of(&self, pool: &PoolName) -> bool {
+    /// Whether one chooses addresses of this pool and lacks some of this family.
+    pub(crate) fn lacks_of(&self, pool: &PoolName, family: Family) -> bool {
         self.all.iter().any(|(name, one)| {
             one.counts.as_ref().is_some_and(|counts| counts.pool == *pool)
                 && !self.expired.contains(name)
-                && one.all_missing() != Counted::default()
+                && one.missing(family) > 0
         })
     }
 

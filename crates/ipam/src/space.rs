@@ -61,9 +61,9 @@ impl Space {
         self.resting.first().map(|(_, number)| *number)
     }
 
-    /// So many to give out, the lowest free ones first.
-    pub(crate) fn some(&self, count: usize) -> Vec<u128> {
-        self.free.iter().chain(self.resting()).take(count).collect()
+    /// What there is to give out, the lowest free one first.
+    pub(crate) fn left(&self) -> impl Iterator<Item = u128> {
+        self.free.iter().chain(self.resting())
     }
 
     pub(crate) fn resting(&self) -> impl Iterator<Item = u128> {

@@ -1,4 +1,4 @@
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::time::Instant;
 
@@ -11,7 +11,7 @@ use crate::waiters::{Turn, Wanted};
 use crate::{Families, Family};
 
 /// Why some of those that wait are to be asked again.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 enum Source {
     /// A pool, a reservation, a quota or what is blocked changed.
     Everyone,
@@ -29,17 +29,14 @@ enum Source {
 #[derive(Debug, Clone, Default)]
 pub(super) struct Agenda {
     /// Each source with the one that it asked last.
-    sources: Vec<(Source, Option<Turn>)>,
+    sources: BTreeMap<Source, Option<Turn>>,
     /// Guests at addresses whose other holders changed. They come first: they may have to leave.
     guests: BTreeSet<ServiceKey>,
 }
 
 impl Agenda {
     fn push(&mut self, source: Source) {
-        match self.sources.iter_mut().find(|(other, _)| *other == source) {
-            Some((_, last)) => *last = None,
-            None => self.sources.push((source, None)),
-        }
+        self.sources.insert(source, None);
     }
 
     /// Has everybody be asked who waits.
@@ -75,13 +72,21 @@ impl Ledger {
         }
     }
 
+    /// Has those be asked that a limit stopped.
+    fn wake_stopped(&mut self, scope: Scope) {
+        let wanted = [Wanted::Quota(scope.clone()), Wanted::Exchange(scope.clone())];
+        if wanted.iter().any(|wanted| self.waiters.has(wanted)) {
+            self.agenda.push(Source::Quota(scope));
+        }
+    }
+
     /// Asks all that something in this step may have helped, and moves the next ones that are to be moved:
     /// always the one that waits longest, and nobody twice for one reason.
     pub(super) fn run(&mut self, now: Instant, changed: &mut Changed) {
         let mut moved = None;
         loop {
             for scope in self.quotas.take_relieved() {
-                self.agenda.push(Source::Quota(scope));
+                self.wake_stopped(scope);
             }
             if let Some(key) = self.agenda.guests.pop_first().or_else(|| self.next_asked()) {
                 self.decide(now, &key, changed);
@@ -100,14 +105,14 @@ impl Ledger {
         let first = nexts.iter().flatten().min_by_key(|(turn, _)| *turn);
         let first = first.map(|(turn, key)| (*turn, (*key).clone()));
         let nexts: Vec<_> = nexts.into_iter().map(|next| next.map(|(turn, _)| turn)).collect();
-        for ((_, last), next) in self.agenda.sources.iter_mut().zip(&nexts) {
+        for (last, next) in self.agenda.sources.values_mut().zip(&nexts) {
             if *next == first.as_ref().map(|(turn, _)| *turn) {
                 *last = *next;
             }
         }
         // One that has nobody left to ask now will have none later, unless it is there anew.
         let mut nexts = nexts.into_iter();
-        self.agenda.sources.retain(|_| nexts.next().flatten().is_some());
+        self.agenda.sources.retain(|_, _| nexts.next().flatten().is_some());
         first.map(|(_, key)| key)
     }
 

@@ -8,6 +8,9 @@ use super::{Changed, Ledger, Phase};
 use crate::entry::Entry;
 use crate::layout::{ByFamily, Ranges, Shelf};
 use crate::pool::address;
+use crate::register::Register;
+use crate::reservations::Reservations;
+use crate::space::Space;
 use crate::waiters::Place;
 use crate::{Blocked, Family, Moves, OnRemove, Pool, Quota, Reservation};
 
@@ -165,7 +168,13 @@ impl Ledger {
     /// Addresses that are never given out by themselves, all of them.
     pub fn set_blocked(&mut self, now: Instant, blocked: BTreeMap<IpAddr, Blocked>) -> Changed {
         let mut changed = Vec::new();
-        for address in self.register.block(blocked) {
+        let changes = self.register.block(blocked);
+        let freed: Vec<_> =
+            changes.iter().copied().filter(|one| !self.register.blocked().contains_key(one)).collect();
+        if freed.iter().any(|address| self.is_lacked(*address)) {
+            self.lay_out();
+        }
+        for address in changes {
             for key in self.register.holders(address).cloned().collect::<Vec<_>>() {
                 self.decide(now, &key, &mut changed);
             }
@@ -173,8 +182,8 @@ impl Ledger {
                 self.register.touch(&pool);
             }
         }
-        self.lay_out();
-        self.agenda.ask_everyone();
+        // One that is blocked now helps nobody.
+        freed.into_iter().for_each(|address| self.wake(address));
         self.run(now, &mut changed);
         changed
     }
@@ -191,42 +200,62 @@ impl Ledger {
     /// changed shelves.
     pub(super) fn lay_out(&mut self) -> ByFamily<Ranges> {
         let mut moved = self.register.lay_out(self.reservations.claims());
-        let mut again = self.phase == Phase::Deciding;
-        while std::mem::take(&mut again) {
-            for name in self.reservations.choosing() {
-                if self.choose_anew(&name) {
-                    let more = self.register.lay_out(self.reservations.claims());
-                    moved.v4 = &moved.v4 | &more.v4;
-                    moved.v6 = &moved.v6 | &more.v6;
-                    again = true;
-                }
-            }
+        while self.phase == Phase::Deciding && choose_all(&self.register, &mut self.reservations) {
+            let more = self.register.lay_out(self.reservations.claims());
+            moved.v4 = &moved.v4 | &more.v4;
+            moved.v6 = &moved.v6 | &more.v6;
         }
         moved
     }
 
-    /// Has a reservation give up what it chose and cannot have, and choose what it lacks, as far as its pool has
-    /// something left; says whether there was anything of that.
-    fn choose_anew(&mut self, name: &ReservationName) -> bool {
-        let pool = self.reservations.get(name).and_then(|one| Some(one.counts.as_ref()?.pool.clone()));
-        let register = &self.register;
-        let keeps = |address| match (&pool, register.pool_of(address)) {
-            (Some(pool), Some(home)) => home == pool,
-            (Some(pool), None) => !register.pools().contains_key(pool),
-            (None, _) => false,
-        };
-        let trimmed = self.reservations.trim(name, keeps, |address| register.is_held(address));
-        let (Some(pool), Some(one)) = (pool, self.reservations.get(name)) else { return trimmed };
-        let shelf = Shelf { pool, reservation: None };
-        let mut chosen = Vec::new();
-        for family in Family::ALL {
-            let missing = usize::try_from(one.missing(family)).unwrap_or(usize::MAX);
-            let some = self.register.space(&shelf, family).map(|space| space.some(missing));
-            chosen.extend(some.into_iter().flatten().map(|number| address(family, number)));
-        }
-        for address in &chosen {
-            self.reservations.choose(name, *address);
-        }
-        trimmed || !chosen.is_empty()
+    /// Whether some reservation lacks this address, which could be chosen for it.
+    pub(super) fn is_lacked(&self, address: IpAddr) -> bool {
+        let shelf = self.register.shelf(address).filter(|shelf| shelf.reservation.is_none());
+        let is_left = !self.register.is_held(address) && !self.register.blocked().contains_key(&address);
+        let lacks = |shelf: &Shelf| self.reservations.lacks_of(&shelf.pool, Family::of(address));
+        is_left && shelf.is_some_and(lacks)
     }
+}
+
+/// What is left to choose of each pool, the best first.
+type Left<'a> = BTreeMap<(PoolName, Family), Box<dyn Iterator<Item = u128> + 'a>>;
+
+/// Has every reservation choose, each of what those before it left; says whether there was anything of that.
+fn choose_all(register: &Register, reservations: &mut Reservations) -> bool {
+    let (mut left, mut any) = (Left::new(), false);
+    for name in reservations.choosing() {
+        any |= choose_anew(register, reservations, &mut left, &name);
+    }
+    any
+}
+
+/// Has a reservation give up what it chose and cannot have, and choose what it lacks, as far as its pool has
+/// something left; says whether there was anything of that.
+fn choose_anew<'a>(
+    register: &'a Register,
+    reservations: &mut Reservations,
+    left: &mut Left<'a>,
+    name: &ReservationName,
+) -> bool {
+    let pool = reservations.get(name).and_then(|one| Some(one.counts.as_ref()?.pool.clone()));
+    let keeps = |address| match (&pool, register.pool_of(address)) {
+        (Some(pool), Some(home)) => home == pool,
+        (Some(pool), None) => !register.pools().contains_key(pool),
+        (None, _) => false,
+    };
+    let trimmed = reservations.trim(name, keeps, |address| register.is_held(address));
+    let (Some(pool), Some(one)) = (pool, reservations.get(name)) else { return trimmed };
+    let mut chosen = Vec::new();
+    for family in Family::ALL {
+        let missing = usize::try_from(one.missing(family)).unwrap_or(usize::MAX);
+        let all = left.entry((pool.clone(), family)).or_insert_with(|| {
+            let space = register.space(&Shelf { pool: pool.clone(), reservation: None }, family);
+            Box::new(space.into_iter().flat_map(Space::left))
+        });
+        chosen.extend(all.take(missing).map(|number| address(family, number)));
+    }
+    for address in &chosen {
+        reservations.choose(name, *address);
+    }
+    trimmed || !chosen.is_empty()
 }

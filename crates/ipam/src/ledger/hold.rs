@@ -1,4 +1,3 @@
-use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::time::Instant;
 
@@ -31,7 +30,8 @@ impl Ledger {
         request: Option<&Request>,
         addresses: impl IntoIterator<Item = IpAddr>,
     ) {
-        let (mut given_away, mut homes) = (false, BTreeSet::new());
+        let mut given_away = false;
+        let mut is_lacked = false;
         for address in addresses {
             let Some(pool) = self.register.held_from(address, key).cloned() else { continue };
             self.register.free(now, address, key);
@@ -39,10 +39,10 @@ impl Ledger {
             self.sharers.see_off(address, key);
             self.quotas.remove(&key.namespace, &pool, address);
             given_away |= self.give_back(key, request, address);
-            homes.extend(self.register.pool_of(address).cloned());
+            is_lacked |= self.is_lacked(address);
             self.wake(address);
         }
-        if given_away || homes.iter().any(|home| self.reservations.lacks_of(home)) {
+        if given_away || is_lacked {
             self.lay_out();
         }
     }

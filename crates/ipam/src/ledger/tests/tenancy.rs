@@ -452,3 +452,16 @@ fn what_had_to_wait_comes_after_those_that_waited_for_what_is_free_then() {
     assert_eq!(desk.ledger.settle(desk.now, &key("x")), [key("y"), key("x")]);
     assert_eq!([desk.told("x"), desk.told("y")], ["10.0.1.1 from b", "10.0.0.0 from a"]);
 }
+
+#[test]
+fn what_is_no_longer_blocked_is_chosen_for_a_reservation_that_lacks_it() {
+    let mut desk = Desk::with(&[("a", pool(&["10.0.0.0/31"]))]);
+    desk.ledger.start(desk.now);
+    let gateway = || Blocked::Gateway(names::NodeName::new("n1"));
+    desk.block(&[("10.0.0.0", gateway()), ("10.0.0.1", gateway())]);
+    desk.reserve("r", Some(counted("x", 1)));
+    assert_eq!(desk.ask("y", v4()), "PoolExhausted");
+    assert_eq!((desk.block(&[("10.0.0.1", gateway())]), desk.chosen("r")), (vec![], vec!["10.0.0.0".into()]));
+    assert_eq!(desk.block(&[("10.0.0.0", gateway())]), ["y"]);
+    assert_eq!((desk.told("y").as_str(), desk.chosen("r")), ("10.0.0.1 from a", vec!["10.0.0.0".into()]));
+}
