@@ -9,9 +9,9 @@ use super::{Event, Severity, Subject};
 /// Events of one second.
 const RATE: usize = 10;
 /// As long as that many take: a little more, because some are longer on their way than others.
-const SECOND: Duration = Duration::from_millis(1100);
+const SECOND: Duration = Duration::from_millis(1200);
 /// Events that wait to be said one by one: as many as can be in ten seconds. The rest is counted.
-const WAITING: usize = 100;
+const WAITING: usize = 80;
 /// What is counted is said after this long, even while others wait.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// Counts at a time.
