@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use names::{Labels, PoolName};
 
-use crate::Sharing;
+use crate::{Protocol, Sharing};
 
 /// An address family.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -40,12 +40,21 @@ pub struct Request {
     pub labels: Labels,
     /// With whom it would share its addresses.
     pub sharing: Option<Sharing>,
+    /// On what it listens, whether it shares or not.
+    pub ports: BTreeSet<(Protocol, u16)>,
 }
 
 impl Request {
     /// Any addresses of these families, for a Service without labels that shares with nobody.
     pub const fn of(families: Families) -> Self {
-        Self { families, addresses: BTreeSet::new(), pools: Vec::new(), labels: Labels::new(), sharing: None }
+        Self {
+            families,
+            addresses: BTreeSet::new(),
+            pools: Vec::new(),
+            labels: Labels::new(),
+            sharing: None,
+            ports: BTreeSet::new(),
+        }
     }
 }
 

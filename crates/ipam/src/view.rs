@@ -175,8 +175,21 @@ impl<'a> View<'a> {
         match (self.sharers.terms(self.key), self.sharers.terms(other)) {
             (Terms::Known(ours), Terms::Known(theirs)) => ours.clash(theirs),
             (Terms::Unknown, Terms::Unknown | Terms::Known(_)) | (Terms::Known(_), Terms::Unknown) => None,
-            (Terms::Alone, _) | (_, Terms::Alone) => Some(Clash::Key),
+            (Terms::Alone, _) | (_, Terms::Alone) => Some(self.port_clash(other).unwrap_or(Clash::Key)),
         }
+    }
+
+    /// On what it listens where another does, if one of them shares with nobody any more.
+    fn port_clash(&self, other: &ServiceKey) -> Option<Clash> {
+        let theirs = match self.sharers.terms(other) {
+            Terms::Known(theirs) => &theirs.ports,
+            Terms::Alone | Terms::Unknown => &self.entries.get(other)?.request.as_ref()?.ports,
+        };
+        let ours = match self.sharers.terms(self.key) {
+            Terms::Known(ours) => &ours.ports,
+            Terms::Alone | Terms::Unknown => &self.request.ports,
+        };
+        ours.intersection(theirs).next().map(|(protocol, port)| Clash::Port(*protocol, *port))
     }
 
     /// Whether this Service is a guest at an address, and listens where one that stays there does.

@@ -1,4 +1,4 @@
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::cluster::{Cluster, key, merge};
 use crate::world::*;
@@ -354,4 +354,22 @@ fn what_a_tenant_writes_on_his_service_is_no_record_of_what_he_was_given() {
     cluster.restart();
     assert_eq!((cluster.shows("x").as_str(), cluster.allocated_from("x")), ("10.0.0.0", json!("a")));
     assert_eq!(cluster.world.ledger.holders("10.9.9.9".parse().unwrap()).next(), None);
+}
+
+#[test]
+fn who_stops_sharing_and_listens_where_another_does_leaves_the_address() {
+    let mut cluster = Cluster::with(&[("a", &["10.0.0.0/32"])]);
+    let shares = |port: u16| {
+        json!({
+            "metadata": { "annotations": { "ferritelb.io/allow-shared-ip": "k" } },
+            "spec": { "ports": [{ "port": port, "protocol": "TCP" }] },
+        })
+    };
+    cluster.expose("x", shares(81));
+    cluster.expose("v", shares(80));
+    assert_eq!(["x", "v"].map(|name| cluster.shows(name)), ["10.0.0.0", "10.0.0.0"]);
+    let mut alone = shares(80);
+    alone["metadata"]["annotations"]["ferritelb.io/allow-shared-ip"] = Value::Null;
+    cluster.edit("x", alone);
+    assert_eq!(["x", "v"].map(|name| cluster.shows(name)), ["PoolExhausted", "10.0.0.0"]);
 }

@@ -26,6 +26,7 @@ pub(super) fn parse(service: &Service, spec: &ServiceSpec) -> Result<Request, In
         pools: pools(annotations)?,
         labels: service.metadata.labels.clone().unwrap_or_default(),
         sharing: sharing(spec, annotations)?,
+        ports: ports(spec).unwrap_or_default(),
     })
 }
 

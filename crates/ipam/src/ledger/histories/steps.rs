@@ -164,7 +164,7 @@ fn some_request() -> impl Strategy<Value = Request> {
         |(families, addresses, pools, labels, sharing)| {
             let addresses = addresses.iter().map(|address| address.parse().unwrap()).collect();
             let pools = pools.into_iter().map(PoolName::new).collect();
-            Request { families, addresses, pools, labels, sharing }
+            Request { addresses, pools, labels, sharing, ..Request::of(families) }
         },
     )
 }
