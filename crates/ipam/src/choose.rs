@@ -76,12 +76,11 @@ pub(crate) fn wants(view: &View<'_>, held: Option<&Grant>, refusal: Option<&Refu
     };
     let mut wants = Vec::new();
     match refusal {
-        Some(
-            Refusal::FamilyMismatch { .. }
-            | Refusal::SameFamily(_)
-            | Refusal::AddressNamed(_)
-            | Refusal::NamespaceUnknown(_),
-        ) => return wants,
+        Some(Refusal::FamilyMismatch { .. } | Refusal::SameFamily(_) | Refusal::AddressNamed(_)) => {
+            return wants;
+        }
+        // It gets nothing new; but what it has may come to be from a pool that lets it stay, by one that shares it.
+        Some(Refusal::NamespaceUnknown(_)) => {}
         Some(refusal) if !view.request.addresses.is_empty() => {
             wants.extend(view.request.addresses.iter().copied().map(Wanted::Address));
             if let Refusal::QuotaExceeded { quota, namespace, family, .. } = refusal {
