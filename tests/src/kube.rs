@@ -6,6 +6,8 @@
 
 use std::path::PathBuf;
 
+use serde_json::{Value, json};
+
 use crate::workspace;
 
 pub mod certs;
@@ -24,6 +26,17 @@ pub mod programs;
 pub(crate) mod progress;
 pub mod service;
 pub mod whole;
+
+/// An object of one of the product's kinds.
+#[must_use]
+pub fn object(kind: &str, name: &str, spec: &Value) -> Value {
+    json!({
+        "apiVersion": "ferritelb.io/v1beta1",
+        "kind": kind,
+        "metadata": { "name": name },
+        "spec": spec,
+    })
+}
 
 /// The folder of the manifests.
 pub(crate) fn config() -> PathBuf {

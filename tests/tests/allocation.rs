@@ -9,6 +9,7 @@ use std::time::Duration;
 use k8s_openapi::api::core::v1::Service as Object;
 use k8s_openapi::api::events::v1::Event;
 use lab::kube::light::Lab;
+use lab::kube::object;
 use lab::kube::service::Service;
 use lab::wait;
 use serde_json::{Value, json};
@@ -32,12 +33,8 @@ fn lab(purpose: &str, pools: &[(&str, &[&str], bool)]) -> Lab {
 }
 
 fn pool(lab: &Lab, name: &str, addresses: &[&str], auto: bool) {
-    lab.plane().kube().cluster::<api::IpAddressPool>().create(&json!({
-        "apiVersion": "ferritelb.io/v1beta1",
-        "kind": "IPAddressPool",
-        "metadata": { "name": name },
-        "spec": { "addresses": addresses, "autoAssign": auto },
-    }));
+    let spec = json!({ "addresses": addresses, "autoAssign": auto });
+    lab.plane().kube().cluster::<api::IpAddressPool>().create(&object("IPAddressPool", name, &spec));
 }
 
 /// A LoadBalancer of one family, IPv4 unless `changes` say otherwise.

@@ -16,6 +16,7 @@ use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
 use kube::runtime::watcher::{self, Event};
 use lab::kube::client::Kube;
 use lab::kube::light::{Lab, NAMESPACE, REPLICAS};
+use lab::kube::object;
 use lab::{clock, wait};
 use serde_json::{Value, json};
 
@@ -61,12 +62,8 @@ fn lab(purpose: &str) -> Lab {
 }
 
 fn pool(lab: &Lab, name: &str, addresses: &[&str], auto: bool) {
-    lab.plane().kube().cluster::<api::IpAddressPool>().create(&json!({
-        "apiVersion": "ferritelb.io/v1beta1",
-        "kind": "IPAddressPool",
-        "metadata": { "name": name },
-        "spec": { "addresses": addresses, "autoAssign": auto, "reuseAfter": "0s" },
-    }));
+    let spec = json!({ "addresses": addresses, "autoAssign": auto, "reuseAfter": "0s" });
+    lab.plane().kube().cluster::<api::IpAddressPool>().create(&object("IPAddressPool", name, &spec));
 }
 
 /// Waits until one of these replicas says that it leads; which, and since when at the latest.

@@ -4,22 +4,16 @@
 use std::time::Duration;
 
 use lab::kube::light::Lab;
+use lab::kube::object;
 use lab::{wait, workspace};
 use serde_json::{Value, json};
 
 const SOON: Duration = Duration::from_secs(30);
 
-fn object(kind: &str, name: &str, spec: &Value) -> String {
-    let object = json!({
-        "apiVersion": "ferritelb.io/v1beta1", "kind": kind, "metadata": { "name": name }, "spec": spec,
-    });
-    object.to_string()
-}
-
 /// What the API server says to an object that is only tried.
 fn said(lab: &Lab, kind: &str, name: &str, spec: &Value) -> Result<String, String> {
     let file = lab.dir().join("tried.json");
-    std::fs::write(&file, object(kind, name, spec)).unwrap();
+    std::fs::write(&file, object(kind, name, spec).to_string()).unwrap();
     let file = file.display().to_string();
     let create = ["create", "--dry-run=server", "--validate=strict", "-f", &file];
     lab.plane().try_kubectl(&create).map_err(|refused| refused.to_string())

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use k8s_openapi::jiff::Timestamp;
 use lab::kube::light::Lab;
+use lab::kube::object;
 use lab::kube::service::Service;
 use lab::meter::Continuity;
 use lab::{clock, wait};
@@ -21,21 +22,14 @@ const ROUNDING: Duration = Duration::from_millis(1100);
 /// A lab with speakers, and with these pools, all announced on the segment.
 fn lab(purpose: &str, overlap: Duration, pools: &[(&str, Value)]) -> Lab {
     let lab = Lab::up(purpose);
-    lab.apply(&object("L2Advertisement", "all", json!({})).to_string());
+    lab.apply(&object("L2Advertisement", "all", &json!({})).to_string());
     let overlap = format!("{}s", overlap.as_secs());
     let moves = json!({ "moves": { "overlap": overlap } });
-    lab.apply(&object("FerriteConfig", "default", moves).to_string());
+    lab.apply(&object("FerriteConfig", "default", &moves).to_string());
     for (name, spec) in pools {
-        lab.apply(&object("IPAddressPool", name, spec.clone()).to_string());
+        lab.apply(&object("IPAddressPool", name, spec).to_string());
     }
     lab
-}
-
-fn object(kind: &str, name: &str, spec: Value) -> Value {
-    let mut object = json!({ "apiVersion": "ferritelb.io/v1beta1", "kind": kind });
-    object["metadata"] = json!({ "name": name });
-    object["spec"] = spec;
-    object
 }
 
 /// A pool that is tried before those without a priority.

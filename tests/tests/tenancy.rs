@@ -5,6 +5,7 @@ use std::time::Duration;
 use k8s_openapi::api::events::v1::Event;
 use k8s_openapi::jiff::Timestamp;
 use lab::kube::light::Lab;
+use lab::kube::object;
 use lab::kube::service::Service;
 use lab::{wait, workspace};
 use serde_json::{Value, json};
@@ -24,15 +25,8 @@ fn lab(purpose: &str, objects: &[Value]) -> Lab {
     lab
 }
 
-fn object(kind: &str, name: &str, spec: Value) -> Value {
-    let mut object = json!({ "apiVersion": "ferritelb.io/v1beta1", "kind": kind });
-    object["metadata"] = json!({ "name": name });
-    object["spec"] = spec;
-    object
-}
-
 fn pool(name: &str, spec: Value) -> Value {
-    object("IPAddressPool", name, spec)
+    object("IPAddressPool", name, &spec)
 }
 
 fn namespace(name: &str, labels: Value) -> Value {
@@ -100,7 +94,7 @@ fn lab_with_a_quota(purpose: &str) -> Lab {
             namespace("guests", json!({})),
             pool("public", json!({ "addresses": ["192.0.2.10-192.0.2.29"] })),
             pool("gold", json!({ "addresses": ["198.51.100.0/28"], "autoAssign": false })),
-            object("AddressQuota", "tenants", quota),
+            object("AddressQuota", "tenants", &quota),
         ],
     )
 }
@@ -177,12 +171,12 @@ fn a_reserved_address_waits_for_its_service_and_comes_back_to_it() {
             object(
                 "AddressReservation",
                 "web",
-                json!({ "addresses": ["192.0.2.10"], "service": service("web") }),
+                &json!({ "addresses": ["192.0.2.10"], "service": service("web") }),
             ),
             object(
                 "AddressReservation",
                 "dns",
-                json!({ "pool": "small", "ipv4": 1, "service": service("dns") }),
+                &json!({ "pool": "small", "ipv4": 1, "service": service("dns") }),
             ),
             pool("small", json!({ "addresses": ["192.0.2.10-192.0.2.13"] })),
         ],

@@ -185,22 +185,22 @@ impl KnownPool {
         (generation.is_some() && told.observed_generation == generation).then_some(told.message)
     }
 
+    /// While the manifest is paused nothing is moved out of the pool.
     fn state(&self) -> Option<State> {
-        self.stocked().map(|pool| pool.state)
+        match self.in_force.as_ref()?.version.pool.state {
+            State::Drained if self.paused().is_some() => Some(State::Disabled),
+            state @ (State::Open | State::Disabled | State::Drained) => Some(state),
+        }
     }
 
-    /// The pool as it is given out: the version in force. While the manifest is paused nothing is moved out of it.
+    /// The pool as it is given out: the version in force, at rest while the manifest is paused.
     fn stocked(&self) -> Option<Pool> {
-        let mut pool = self.in_force.as_ref()?.version.pool.clone();
-        if self.paused().is_some() {
-            if pool.state == State::Drained {
-                pool.state = State::Disabled;
-            }
-            if pool.on_remove == OnRemove::Move {
-                pool.on_remove = OnRemove::Keep;
-            }
-        }
-        Some(pool)
+        let pool = self.in_force.as_ref()?.version.pool.clone();
+        let on_remove = match pool.on_remove {
+            OnRemove::Move if self.paused().is_some() => OnRemove::Keep,
+            on_remove @ (OnRemove::Keep | OnRemove::Move | OnRemove::Release) => on_remove,
+        };
+        Some(Pool { state: self.state()?, on_remove, ..pool })
     }
 
     /// The version in force, as it is recorded where that means the same.

@@ -29,7 +29,7 @@ pub struct LoadBalancer {
     pub uid: String,
     /// What it asks for, or which field cannot be understood.
     pub request: Result<Request, Invalid>,
-    /// On which terms it shares addresses when the rest of that cannot be understood.
+    /// On which terms it shares addresses, where the request cannot be understood and these can.
     pub terms: Option<Sharing>,
     /// `status.loadBalancer.ingress[].ip`, in order, as far as it is on record that it was given.
     pub held: Vec<IpAddr>,
@@ -81,10 +81,11 @@ impl LoadBalancer {
         let conditions: Vec<_> = conditions(service).filter(ours).cloned().collect();
         let pool = annotations.get(&annotation::ours(IP_ALLOCATED_FROM_POOL)).cloned();
         let Origin { held, pool: held_from, moving } = Origin::read(service);
+        let request = request::parse(service, spec);
         Some(Self {
             uid: service.metadata.uid.clone()?,
-            request: request::parse(service, spec),
-            terms: request::terms(service, spec),
+            terms: request.as_ref().err().and_then(|_| request::terms(spec, annotations)),
+            request,
             held,
             held_from,
             moving,

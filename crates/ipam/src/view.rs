@@ -192,10 +192,10 @@ impl<'a> View<'a> {
         ours.intersection(theirs).next().map(|(protocol, port)| Clash::Port(*protocol, *port))
     }
 
-    /// Whether this Service is a guest at an address, and listens where one that stays there does.
+    /// Whether this Service, a guest at an address, listens where one that stays there does.
     pub(crate) fn intrudes(&self, address: IpAddr) -> bool {
         let mut clashes = self.others(address).filter_map(|other| self.clash(other));
-        self.sharers.is_guest(address, self.key) && clashes.any(|clash| matches!(clash, Clash::Port(..)))
+        clashes.any(|clash| matches!(clash, Clash::Port(..)))
     }
 
     /// Whether it would be a guest at an address that it holds.

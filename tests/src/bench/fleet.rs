@@ -15,6 +15,7 @@ use super::watch::{Told, Watch};
 use super::{Form, Progress};
 use crate::kube::kubeconfig::Identity;
 use crate::kube::light::{Lab, NAMESPACE};
+use crate::kube::object as ours;
 use crate::{clock, wait};
 
 const SERVICES: usize = 10_000;
@@ -336,12 +337,7 @@ fn object(name: &str) -> Service {
 }
 
 fn pool() -> Value {
-    json!({
-        "apiVersion": "ferritelb.io/v1beta1",
-        "kind": "IPAddressPool",
-        "metadata": { "name": "fleet" },
-        "spec": { "addresses": [POOL] },
-    })
+    ours("IPAddressPool", "fleet", &json!({ "addresses": [POOL] }))
 }
 
 /// What the product writes when it gives an address, under names that it does not know.

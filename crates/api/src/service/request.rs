@@ -80,9 +80,7 @@ pub(super) fn sharing(
 
 /// The same of a Service that cannot be understood: where it listens is known all the same, and it agrees with
 /// nobody about what is not. A key is never empty that was understood.
-pub(super) fn terms(service: &Service, spec: &ServiceSpec) -> Option<Sharing> {
-    let none = BTreeMap::new();
-    let annotations = service.metadata.annotations.as_ref().unwrap_or(&none);
+pub(super) fn terms(spec: &ServiceSpec, annotations: &BTreeMap<String, String>) -> Option<Sharing> {
     let known = sharing(spec, annotations).ok().flatten();
     known.or_else(|| {
         let found = annotation::find(annotations, ALLOW_SHARED_IP).ok().flatten();

@@ -6,10 +6,10 @@ use k8s_openapi::api::core::v1::ObjectReference;
 
 use super::{Event, Severity, Subject};
 
-/// Events of one second.
+/// Events that may arrive within one second.
 const RATE: usize = 10;
-/// As long as that many take: a little more, because some are longer on their way than others.
-const SECOND: Duration = Duration::from_millis(1200);
+/// How long that many take: a little more, because some are longer on their way than others.
+const SPAN: Duration = Duration::from_millis(1200);
 /// Events that wait to be said one by one: as many as can be in ten seconds. The rest is counted.
 const WAITING: usize = 80;
 /// What is counted is said after this long, even while others wait.
@@ -91,7 +91,7 @@ impl Backlog {
             return None;
         }
         let oldest = self.taken.front().filter(|_| self.taken.len() == RATE);
-        Some(oldest.map_or(now, |oldest| now.max(*oldest + SECOND)))
+        Some(oldest.map_or(now, |oldest| now.max(*oldest + SPAN)))
     }
 
     /// How many were neither said nor counted.
