@@ -18,7 +18,6 @@ mod arp;
 mod burst;
 mod ethernet;
 mod frame;
-mod mac;
 mod malformed;
 mod ndp;
 mod reader;
@@ -26,7 +25,7 @@ mod responder;
 mod stats;
 
 pub use frame::Frame;
-pub use mac::{InvalidMac, Mac};
 pub use malformed::Malformed;
+use names::Mac;
 pub use responder::{Carrier, Interface, Output, Responder};
 pub use stats::Stats;

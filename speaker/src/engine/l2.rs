@@ -175,5 +175,5 @@ impl Engine {
 
 fn interface(link: &Link) -> Option<l2::Interface> {
     let carrier = if link.carrier { l2::Carrier::Up } else { l2::Carrier::Down };
-    Some(l2::Interface { mac: l2::Mac::new(link.mac?), link_local: link.link_local(), carrier })
+    Some(l2::Interface { mac: names::Mac::new(link.mac?), link_local: link.link_local(), carrier })
 }

@@ -12,8 +12,10 @@ pub struct Mac([u8; 6]);
 pub struct InvalidMac(String);
 
 impl Mac {
-    pub(crate) const BROADCAST: Self = Self([0xff; 6]);
-    pub(crate) const ZERO: Self = Self([0; 6]);
+    /// Every station.
+    pub const BROADCAST: Self = Self([0xff; 6]);
+    /// No station.
+    pub const ZERO: Self = Self([0; 6]);
 
     /// The address with these octets, in the order of the wire.
     pub const fn new(octets: [u8; 6]) -> Self {
@@ -30,13 +32,14 @@ impl Mac {
         !self.is_group() && *self != Self::ZERO
     }
 
-    pub(crate) fn is_group(&self) -> bool {
+    /// Whether it names a group of stations (IEEE 802 I/G bit).
+    pub fn is_group(&self) -> bool {
         let [first, ..] = self.0;
         first & 1 == 1
     }
 
     /// Where an IPv6 multicast goes on Ethernet (RFC 2464 §7).
-    pub(crate) fn of_group(group: Ipv6Addr) -> Self {
+    pub fn of_group(group: Ipv6Addr) -> Self {
         let [.., a, b, c, d] = group.octets();
         Self([0x33, 0x33, a, b, c, d])
     }
