@@ -1,4 +1,4 @@
-//! The door to the kernel: frames, links, routes, multicast groups, TCP and the clock.
+//! The door to the kernel: frames, links, routes, multicast groups, TCP, UDP, a thread's priority and the clock.
 //!
 //! It decides nothing: it turns what cores ask for into system calls, and what the kernel says into plain values. It
 //! never parses a protocol beyond what the packet filter must know, and keeps no state that the kernel does not
@@ -11,7 +11,9 @@ pub mod frames;
 pub mod groups;
 pub mod links;
 pub mod routes;
+pub mod schedule;
 pub mod tcp;
+pub mod udp;
 
 mod error;
 mod filter;
@@ -28,3 +30,4 @@ pub use groups::{Membership, Reception};
 pub use links::{Change, Link, LinkIndex, Links};
 pub use routes::{Gateway, Routes};
 pub use tcp::HopLimit;
+pub use udp::DatagramSocket;

@@ -1,9 +1,11 @@
 //! A network namespace for a test, with a veth pair `near` and `far` in it. It needs root: without, the test fails.
 
+use std::fs::File;
+use std::os::fd::AsRawFd;
 use std::process::Command;
 use std::time::Duration;
 
-use nix::sched::{CloneFlags, unshare};
+use nix::sched::{CloneFlags, setns, unshare};
 
 use crate::LinkIndex;
 
@@ -22,6 +24,36 @@ pub(crate) fn inside<F: Future<Output = ()>>(test: impl FnOnce() -> F + Send + '
     });
     if let Err(panic) = thread.join() {
         std::panic::resume_unwind(panic);
+    }
+}
+
+/// A further namespace, for the station at the other end of a wire.
+pub(crate) struct Elsewhere {
+    here: File,
+    there: File,
+}
+
+impl Elsewhere {
+    /// Moves an interface there, and sets it up.
+    pub(crate) fn with(interface: &str) -> Self {
+        let current = || File::open("/proc/thread-self/ns/net").unwrap();
+        let here = current();
+        unshare(CloneFlags::CLONE_NEWNET).unwrap();
+        let there = current();
+        setns(&here, CloneFlags::CLONE_NEWNET).unwrap();
+        let path = format!("/proc/{}/fd/{}", std::process::id(), there.as_raw_fd());
+        ip(&format!("link set {interface} netns {path}"));
+        let elsewhere = Self { here, there };
+        elsewhere.run(|| ip(&format!("link set {interface} up")));
+        elsewhere
+    }
+
+    /// Does something there: what it opens stays there.
+    pub(crate) fn run<T>(&self, action: impl FnOnce() -> T) -> T {
+        setns(&self.there, CloneFlags::CLONE_NEWNET).unwrap();
+        let result = action();
+        setns(&self.here, CloneFlags::CLONE_NEWNET).unwrap();
+        result
     }
 }
 

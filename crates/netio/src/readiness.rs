@@ -18,3 +18,4 @@ pub(crate) trait OwnsDescriptor {}
 
 impl OwnsDescriptor for socket2::Socket {}
 impl OwnsDescriptor for rtnetlink::sys::Socket {}
+impl OwnsDescriptor for std::net::UdpSocket {}
