@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr};
 
 use announce::{
-    AddressPlan, BgpAdvertisement, Endpoints, Interfaces, L2Advertisement, Node, Pool, Route, Silence,
-    Touched, View, plan,
+    AddressPlan, Ballot, BgpAdvertisement, Endpoints, Interfaces, L2Advertisement, Node, Pool, Readiness,
+    Route, Silence, Touched, View, plan,
 };
 use api::{Peer, SliceEndpoints};
 use bgp::RouterId;
@@ -259,9 +259,26 @@ impl World {
         selected.map(|(name, peer)| (name.clone(), settings(peer, own_id))).collect()
     }
 
+    /// Of those that may answer, the first does that the node list calls ready. Where it calls none ready, it knows
+    /// too little to silence all of them: an API server that was away is back before its nodes are.
+    fn while_first(&self, plan: AddressPlan) -> AddressPlan {
+        let AddressPlan { ballot, l2, bgp } = plan;
+        let is_ready =
+            |name: &NodeName| self.view.node(name).is_some_and(|node| node.readiness == Readiness::Ready);
+        let Ballot { ranked, .. } = &ballot;
+        let first = ranked.iter().find(|name| is_ready(name)).or(ranked.first());
+        let l2 = l2.and_then(|interfaces| match first {
+            Some(first) if *first == self.me => Ok(interfaces),
+            Some(first) if is_ready(first) && !is_ready(&self.me) => Err(Silence::NodeNotReady),
+            Some(first) => Err(Silence::NotOwner(first.clone())),
+            None => Err(Silence::NodeUnknown),
+        });
+        AddressPlan { ballot, l2, bgp }
+    }
+
     fn decide_address(&mut self, address: IpAddr, commands: &mut Commands) {
         let before = self.plans.remove(&address);
-        let after = self.view.is_held(address).then(|| plan(&self.view, &self.me, address));
+        let after = self.view.is_held(address).then(|| self.while_first(plan(&self.view, &self.me, address)));
         let l2 = |plan: &Option<AddressPlan>| plan.as_ref().and_then(|plan| plan.l2.clone().ok());
         if l2(&before) != l2(&after) {
             commands.l2.insert(address, l2(&after));

@@ -1,6 +1,6 @@
 use std::collections::BTreeSet;
 
-use names::{NodeName, PeerName, PoolName, Selector};
+use names::{Labels, NodeName, PeerName, PoolName, Selector};
 
 use crate::pools::Origin;
 use crate::view::{Node, Service};
@@ -34,6 +34,17 @@ pub struct L2Advertisement {
     pub service_selectors: Vec<Selector>,
     /// On these interfaces.
     pub interfaces: Interfaces,
+    /// Rather from some of these nodes than from others.
+    pub preferences: Vec<Preference>,
+}
+
+/// Speaks for nodes; what speaks for one adds up.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Preference {
+    /// How much.
+    pub weight: u32,
+    /// For these nodes.
+    pub nodes: Selector,
 }
 
 /// Where an address is answered for.
@@ -43,6 +54,14 @@ pub enum Interfaces {
     All,
     /// On these only.
     Named(BTreeSet<String>),
+}
+
+impl L2Advertisement {
+    /// How much speaks for a node with these labels.
+    pub(crate) fn weight_of(&self, labels: &Labels) -> u64 {
+        let preferences = self.preferences.iter().filter(|preference| preference.nodes.matches(labels));
+        preferences.map(|preference| u64::from(preference.weight)).sum()
+    }
 }
 
 impl Interfaces {

@@ -3,7 +3,7 @@ use std::collections::BTreeSet;
 use names::{NodeName, ServiceKey};
 
 use crate::Silence;
-use crate::view::{Exclusion, Family, Node, Reach, Service, TrafficPolicy, View};
+use crate::view::{Departure, Exclusion, Family, Node, Reach, Service, TrafficPolicy, View};
 
 /// A Service that an address is announced for.
 pub(crate) type Holder<'a> = (&'a ServiceKey, &'a Service);
@@ -33,12 +33,18 @@ pub(crate) fn node_allows(node: &Node) -> Result<(), Silence> {
     }
 }
 
-/// Takes the reserve out while another node qualifies.
-pub(crate) fn without_reserve<'a>(view: &View, qualified: BTreeSet<&'a NodeName>) -> BTreeSet<&'a NodeName> {
-    let first: BTreeSet<_> = qualified.iter().copied().filter(|name| !in_reserve(view, name)).collect();
-    if first.is_empty() { qualified } else { first }
+/// Takes those out that are about to leave while others are not, and the reserve while another node qualifies.
+pub(crate) fn foremost<'a>(view: &View, mut qualified: BTreeSet<&'a NodeName>) -> BTreeSet<&'a NodeName> {
+    let standing = |name: &NodeName| view.nodes.get(name).map(|node| (node.departure, node.exclusion));
+    let first = qualified.iter().filter_map(|name| standing(name)).min();
+    qualified.retain(|name| standing(name) == first);
+    qualified
 }
 
-fn in_reserve(view: &View, name: &NodeName) -> bool {
-    view.nodes.get(name).is_some_and(|node| node.exclusion == Exclusion::Reserve)
+/// Why a node that qualifies is not among the foremost.
+pub(crate) fn stands_back(node: &Node) -> Silence {
+    match node.departure {
+        Departure::Leaving => Silence::NodeLeaving,
+        Departure::Staying => Silence::NodeExcluded,
+    }
 }

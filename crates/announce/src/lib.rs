@@ -6,10 +6,13 @@
 //! [`View`]; the same view gives the same answer on every node, without a word exchanged. A change to the view
 //! says which addresses it [`Touched`], so that the work is proportional to the change.
 //!
-//! It knows no time, no sockets and no Kubernetes. It does not yet know who is alive faster than the node list
-//! says; an owner of an L2 address is the first in [`ranking`] among the nodes that the view calls ready.
+//! Of an L2 address it says who *may* answer for it, and in which order ([`Ballot`]); who does is a matter of who is
+//! alive, which is decided elsewhere and faster than any list of nodes can tell.
+//!
+//! It knows no time, no sockets and no Kubernetes.
 
 mod advertisement;
+mod ballot;
 mod election;
 mod eligibility;
 mod holders;
@@ -17,14 +20,16 @@ mod plan;
 mod pools;
 mod sharing;
 mod silence;
+mod unit;
 mod view;
 
-pub use advertisement::{BgpAdvertisement, Interfaces, L2Advertisement, Pools};
+pub use advertisement::{BgpAdvertisement, Interfaces, L2Advertisement, Pools, Preference};
+pub use ballot::{Ballot, Placement};
 pub use election::ranking;
 pub use plan::{AddressPlan, Route, plan};
 pub use sharing::{Backend, Protocol, Sharing};
 pub use silence::Silence;
 pub use view::{
-    Endpoints, Exclusion, Families, Family, Node, Peer, Pool, Reach, Readiness, Service, Touched,
+    Departure, Endpoints, Exclusion, Families, Family, Node, Peer, Pool, Reach, Readiness, Service, Touched,
     TrafficPolicy, Usable, View,
 };

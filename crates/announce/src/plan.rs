@@ -1,19 +1,21 @@
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use names::{AdvertisementName, NodeName, PeerName, Selector};
 
 use crate::Silence;
-use crate::advertisement::{Advertisement, BgpAdvertisement, Interfaces};
-use crate::election::ranking;
-use crate::eligibility::{Holder, endpoints_allow, node_allows, without_reserve};
-use crate::sharing::Backend;
-use crate::view::{Family, Node, Readiness, View};
+use crate::advertisement::{Advertisement, BgpAdvertisement, Interfaces, L2Advertisement};
+use crate::ballot::Ballot;
+use crate::eligibility::{endpoints_allow, stands_back};
+use crate::unit::Unit;
+use crate::view::{Family, Node, View};
 
 /// What this node does for one address.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AddressPlan {
-    /// Where it answers ARP and NDP, or why it does not.
+    /// Who may answer ARP and NDP for it.
+    pub ballot: Ballot,
+    /// Where this node answers if it is its turn, or why it may not.
     pub l2: Result<Interfaces, Silence>,
     /// To whom it announces a route, or why to nobody.
     pub bgp: Result<BTreeMap<PeerName, Route>, Silence>,
@@ -28,31 +30,36 @@ pub struct Route {
 
 /// Decides what node `me` does for `address`.
 pub fn plan(view: &View, me: &NodeName, address: IpAddr) -> AddressPlan {
-    AddressPlan { l2: l2(view, me, address), bgp: bgp(view, me, address) }
+    let (ballot, l2) = match Unit::of(view, address, &view.l2) {
+        Ok(unit) => {
+            let ballot = Ballot::of(view, address, &unit);
+            let l2 = l2(view, me, &unit, &ballot);
+            (ballot, l2)
+        }
+        Err(silence) => (Ballot::empty(view, address), Err(silence)),
+    };
+    AddressPlan { ballot, l2, bgp: bgp(view, me, address) }
 }
 
-fn l2(view: &View, me: &NodeName, address: IpAddr) -> Result<Interfaces, Silence> {
-    let unit = Unit::of(view, address, &view.l2)?;
-    let qualifies = |name: &NodeName, node: &Node| unit.allows(view, name, node);
-    let candidates = while_ready(view, me, candidates(view, me, qualifies)?)?;
-    match ranking(address, candidates).first() {
-        Some(owner) if *owner == me => {}
-        Some(owner) => return Err(Silence::NotOwner((*owner).clone())),
-        None => return Err(Silence::NodeUnknown),
-    }
-    let node = view.nodes.get_key_value(me).ok_or(Silence::NodeUnknown)?;
-    let mine = unit.selected.iter().flat_map(|selected| &selected.by).filter(|(_, one)| one.is_from(node));
-    let interfaces = mine.map(|(_, one)| one.interfaces.clone()).reduce(|one, other| one.union(&other));
-    interfaces.ok_or(Silence::NodeNotSelected)
+fn l2(
+    view: &View,
+    me: &NodeName,
+    unit: &Unit<'_, L2Advertisement>,
+    ballot: &Ballot,
+) -> Result<Interfaces, Silence> {
+    let node = view.nodes.get(me).ok_or(Silence::NodeUnknown)?;
+    unit.allows(view, me, node)?;
+    ballot.admits(view, me)?;
+    unit.interfaces((me, node)).ok_or(Silence::NodeNotSelected)
 }
 
 fn bgp(view: &View, me: &NodeName, address: IpAddr) -> Result<BTreeMap<PeerName, Route>, Silence> {
     let unit = Unit::of(view, address, &view.bgp)?;
-    let candidates = candidates(view, me, |name, node| unit.allows(view, name, node))?;
-    if !candidates.contains(me) {
-        return Err(Silence::NodeExcluded);
-    }
     let node = view.nodes.get_key_value(me).ok_or(Silence::NodeUnknown)?;
+    unit.allows(view, me, node.1)?;
+    if !unit.candidates(view).contains(me) {
+        return Err(stands_back(node.1));
+    }
     let mine = unit
         .selected
         .iter()
@@ -86,102 +93,6 @@ fn routes<'a>(
         }
     }
     Ok(routes.into_iter().map(|(peer, (_, route))| (peer, route)).collect())
-}
-
-/// The Services that share an address, which is announced for all of them or for none.
-struct Unit<'a, A> {
-    family: Family,
-    members: Vec<Holder<'a>>,
-    selected: Vec<Selected<'a, A>>,
-}
-
-/// One of them that advertisements select.
-struct Selected<'a, A> {
-    holder: Holder<'a>,
-    by: Vec<(&'a AdvertisementName, &'a A)>,
-}
-
-impl<'a, A: Advertisement> Unit<'a, A> {
-    fn of(
-        view: &'a View,
-        address: IpAddr,
-        advertisements: &'a BTreeMap<AdvertisementName, A>,
-    ) -> Result<Self, Silence> {
-        let members = view.unit(address);
-        let mut silence = Silence::NoService;
-        let mut selected = Vec::new();
-        for holder in members.iter().copied() {
-            let Some(pool) = view.origin(holder.1, address) else {
-                silence = silence.max(Silence::NoPool);
-                continue;
-            };
-            let by: Vec<_> = advertisements.iter().filter(|(_, one)| one.is_for(pool, holder.1)).collect();
-            if by.is_empty() {
-                silence = silence.max(Silence::NoAdvertisement);
-            } else {
-                selected.push(Selected { holder, by });
-            }
-        }
-        if selected.is_empty() {
-            Err(silence)
-        } else {
-            Ok(Self { family: Family::of(address), members, selected })
-        }
-    }
-
-    /// Whether a node may announce the address: for at least one of those that share it, and where they ask for
-    /// that, only with endpoints of each.
-    fn allows(&self, view: &View, name: &NodeName, node: &Node) -> Result<(), Silence> {
-        let mut silence = Silence::NodeNotSelected;
-        for one in &self.selected {
-            if !one.by.iter().any(|(_, advertisement)| advertisement.is_from((name, node))) {
-                continue;
-            }
-            let allowed =
-                node_allows(node).and_then(|()| endpoints_allow(view, one.holder, self.family, name));
-            match allowed {
-                Ok(()) => return self.each_allows(view, name),
-                Err(reason) => silence = silence.max(reason),
-            }
-        }
-        Err(silence)
-    }
-
-    fn each_allows(&self, view: &View, name: &NodeName) -> Result<(), Silence> {
-        let needs_each = |holder: &&Holder<'_>| {
-            holder.1.sharing.as_ref().is_some_and(|sharing| sharing.backend == Backend::LocalToAll)
-        };
-        let mut each = self.members.iter().filter(needs_each);
-        each.try_for_each(|holder| endpoints_allow(view, *holder, self.family, name))
-    }
-}
-
-/// The nodes that may announce. Where `me` is not among those that qualify, its own reason is the answer.
-fn candidates<'a>(
-    view: &'a View,
-    me: &NodeName,
-    qualifies: impl Fn(&NodeName, &Node) -> Result<(), Silence>,
-) -> Result<BTreeSet<&'a NodeName>, Silence> {
-    qualifies(me, view.nodes.get(me).ok_or(Silence::NodeUnknown)?)?;
-    let all = view.nodes.iter().filter(|(name, node)| qualifies(name, node).is_ok());
-    Ok(without_reserve(view, all.map(|(name, _)| name).collect()))
-}
-
-/// Those that the node list calls ready. Where it calls none ready, it knows too little to silence all of them:
-/// an API server that was away is back before its nodes are.
-fn while_ready<'a>(
-    view: &View,
-    me: &NodeName,
-    candidates: BTreeSet<&'a NodeName>,
-) -> Result<BTreeSet<&'a NodeName>, Silence> {
-    let is_ready =
-        |name: &NodeName| view.nodes.get(name).is_some_and(|node| node.readiness == Readiness::Ready);
-    let ready: BTreeSet<_> = candidates.iter().copied().filter(|name| is_ready(name)).collect();
-    match (ready.is_empty(), is_ready(me)) {
-        (true, _) => Ok(candidates),
-        (false, true) => Ok(ready),
-        (false, false) => Err(Silence::NodeNotReady),
-    }
 }
 
 #[cfg(test)]

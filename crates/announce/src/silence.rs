@@ -20,6 +20,8 @@ pub enum Silence {
     NodeExcluded,
     /// The node's pod network does not work.
     NodeNetworkUnavailable,
+    /// The node is being drained or shut down, and others are not.
+    NodeLeaving,
     /// The node is not ready.
     NodeNotReady,
     /// No endpoint could serve it anywhere.
@@ -45,6 +47,7 @@ impl Silence {
             Self::NodeUnknown => "NodeUnknown",
             Self::NodeExcluded => "NodeExcluded",
             Self::NodeNetworkUnavailable => "NodeNetworkUnavailable",
+            Self::NodeLeaving => "NodeLeaving",
             Self::NodeNotReady => "NodeNotReady",
             Self::NoUsableEndpoint => "NoUsableEndpoint",
             Self::NoLocalEndpoint => "NoLocalEndpoint",
@@ -67,6 +70,7 @@ impl fmt::Display for Silence {
                 out.write_str("the node is labelled node.kubernetes.io/exclude-from-external-load-balancers")
             }
             Self::NodeNetworkUnavailable => out.write_str("the node's condition NetworkUnavailable is True"),
+            Self::NodeLeaving => out.write_str("the node is being drained, shut down or deleted"),
             Self::NodeNotReady => out.write_str("the node is not ready"),
             Self::NoUsableEndpoint => out.write_str("no endpoint is ready or serving"),
             Self::NoLocalEndpoint => out

@@ -6,7 +6,7 @@ use names::{AdvertisementName, Labels, NodeName, PeerName, PoolName, Selector, S
 
 use crate::holders::Holders;
 use crate::pools::{KnownPools, Origin};
-use crate::{BgpAdvertisement, L2Advertisement, Sharing};
+use crate::{BgpAdvertisement, L2Advertisement, Placement, Sharing};
 
 /// An address family.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -41,6 +41,17 @@ pub struct Node {
     pub network: Reach,
     /// Whether it carries `node.kubernetes.io/exclude-from-external-load-balancers`.
     pub exclusion: Exclusion,
+    /// Whether it is about to go.
+    pub departure: Departure,
+}
+
+/// Whether a node is about to go: by the will of somebody, and for longer than a restart takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Departure {
+    /// It is not, as far as anybody says.
+    Staying,
+    /// It is being drained, shut down or deleted: it announces while no other node can.
+    Leaving,
 }
 
 /// Whether the node list calls a node ready.
@@ -62,7 +73,7 @@ pub enum Reach {
 }
 
 /// How strongly a node is kept from announcing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Exclusion {
     /// Not at all.
     None,
@@ -171,6 +182,7 @@ pub struct View {
     pub(crate) services: BTreeMap<ServiceKey, Service>,
     pub(crate) endpoints: BTreeMap<ServiceKey, Endpoints>,
     pub(crate) holders: Holders,
+    pub(crate) placements: BTreeMap<IpAddr, Placement>,
 }
 
 /// Puts the value there, or takes it away; says whether that changed anything.
@@ -259,6 +271,12 @@ impl View {
         } else {
             Touched::Addresses(BTreeSet::new())
         }
+    }
+
+    /// Where the controller has placed an address, as it is now. Touches the address.
+    pub fn set_placement(&mut self, address: IpAddr, placement: Option<Placement>) -> Touched {
+        let changed = replace(&mut self.placements, address, placement);
+        Touched::Addresses(changed.then_some(address).into_iter().collect())
     }
 
     /// A plan was made of all this. Where Services that may not share show one address, those that are known now
@@ -356,6 +374,18 @@ mod tests {
         assert_eq!(view.set_service(a.clone(), Some(service(&["10.0.0.3"]))), touched(&[]));
         assert_eq!(view.set_service(a, None), touched(&["10.0.0.3"]));
         assert_eq!(view.addresses().collect::<Vec<_>>(), ["10.0.0.2".parse::<IpAddr>().unwrap()]);
+    }
+
+    #[test]
+    fn a_placement_touches_its_address_and_only_if_it_changes() {
+        let mut view = View::default();
+        let address = "10.0.0.1".parse().unwrap();
+        let placement = |generation| Some(Placement { node: NodeName::new("n1"), generation });
+        assert_eq!(view.set_placement(address, None), touched(&[]));
+        assert_eq!(view.set_placement(address, placement(1)), touched(&["10.0.0.1"]));
+        assert_eq!(view.set_placement(address, placement(1)), touched(&[]));
+        assert_eq!(view.set_placement(address, placement(2)), touched(&["10.0.0.1"]));
+        assert_eq!(view.set_placement(address, None), touched(&["10.0.0.1"]));
     }
 
     #[test]

@@ -1,4 +1,6 @@
-use announce::{Interfaces, Pools};
+use std::ops::RangeInclusive;
+
+use announce::{Interfaces, Pools, Preference};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, LabelSelector};
 use kube::CustomResource;
 use names::{PeerName, PoolName};
@@ -56,6 +58,21 @@ pub struct L2AdvertisementSpec {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "schema::interfaces")]
     pub interfaces: Vec<String>,
+    /// Of the nodes that may, rather these: the weights of all that match a node add up, within this advertisement
+    /// and with those of others that are for the same address and from that node.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(schema_with = "schema::preferred_nodes")]
+    pub preferred_node_selectors: Vec<PreferredNodes>,
+}
+
+/// Nodes that are preferred.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct PreferredNodes {
+    /// How much, from 1 to 100.
+    pub weight: u32,
+    /// Those with these labels; an empty selector means all.
+    pub preference: LabelSelector,
 }
 
 /// Announces addresses by BGP.
@@ -128,7 +145,7 @@ impl L2AdvertisementSpec {
     /// What it announces from where.
     ///
     /// # Errors
-    /// A selector that is none.
+    /// A selector that is none, a weight out of bounds.
     pub fn parse(&self) -> Result<announce::L2Advertisement, Invalid> {
         let Self {
             ip_address_pools,
@@ -136,6 +153,7 @@ impl L2AdvertisementSpec {
             node_selectors,
             service_selectors,
             interfaces,
+            preferred_node_selectors,
         } = self;
         Ok(announce::L2Advertisement {
             pools: pools(ip_address_pools, ip_address_pool_selectors)?,
@@ -145,6 +163,7 @@ impl L2AdvertisementSpec {
                 [] => Interfaces::All,
                 named => Interfaces::Named(named.iter().cloned().collect()),
             },
+            preferences: preferences("spec.preferredNodeSelectors", preferred_node_selectors)?,
         })
     }
 }
@@ -178,4 +197,63 @@ fn pools(names: &[String], selectors: &[LabelSelector]) -> Result<Pools, Invalid
         names: names.iter().map(PoolName::new).collect(),
         selectors: selector::parse_all("spec.ipAddressPoolSelectors", selectors)?,
     })
+}
+
+const WEIGHTS: RangeInclusive<u32> = 1..=100;
+
+fn preferences(field: &str, preferred: &[PreferredNodes]) -> Result<Vec<Preference>, Invalid> {
+    let numbered = preferred.iter().enumerate();
+    let preferences = numbered.map(|(index, PreferredNodes { weight, preference })| {
+        if !WEIGHTS.contains(weight) {
+            let why = format!("{weight} is not within {} and {}", WEIGHTS.start(), WEIGHTS.end());
+            return Err(Invalid::new(format!("{field}[{index}].weight"), why));
+        }
+        let nodes = selector::parse(&format!("{field}[{index}].preference"), preference)?;
+        Ok(Preference { weight: *weight, nodes })
+    });
+    preferences.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use names::Labels;
+    use serde_json::json;
+
+    use super::*;
+
+    fn parsed(preferred: serde_json::Value) -> Result<announce::L2Advertisement, Invalid> {
+        let spec = json!({ "preferredNodeSelectors": preferred });
+        serde_json::from_value::<L2AdvertisementSpec>(spec).unwrap().parse()
+    }
+
+    #[test]
+    fn preferred_nodes_are_read_as_they_are_written_for_metallb() {
+        let preferred = json!([
+            { "weight": 100, "preference": { "matchLabels": { "rack": "a" } } },
+            { "weight": 1, "preference": {} },
+        ]);
+        let found = parsed(preferred).unwrap().preferences;
+        let rack = |name: &str| Labels::from([("rack".to_owned(), name.to_owned())]);
+        let weights = |labels: &Labels| -> Vec<_> {
+            found.iter().filter(|one| one.nodes.matches(labels)).map(|one| one.weight).collect()
+        };
+        assert_eq!((weights(&rack("a")), weights(&rack("b"))), (vec![100, 1], vec![1]));
+    }
+
+    #[test]
+    fn a_preference_that_means_nothing_is_blamed_with_its_path() {
+        let blamed = |weight: u32, preference| {
+            let preferred = json!([
+                { "weight": 1, "preference": {} },
+                { "weight": weight, "preference": preference },
+            ]);
+            parsed(preferred).unwrap_err().field
+        };
+        for weight in [0, 101] {
+            assert_eq!(blamed(weight, json!({})), "spec.preferredNodeSelectors[1].weight");
+        }
+        let like = json!({ "matchExpressions": [{ "key": "a", "operator": "Like" }] });
+        let field = "spec.preferredNodeSelectors[1].preference.matchExpressions[0].operator";
+        assert_eq!(blamed(1, like), field);
+    }
 }

@@ -40,6 +40,7 @@ pub use address_reservation::{
 };
 pub use advertisement::{
     AdvertisementStatus, BgpAdvertisement, BgpAdvertisementSpec, L2Advertisement, L2AdvertisementSpec,
+    PreferredNodes,
 };
 pub use bgp_peer::{BgpPeer, BgpPeerSpec, BgpPeerStatus, Distance, Peer};
 pub use condition::Condition;

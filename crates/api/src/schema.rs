@@ -91,21 +91,50 @@ pub(crate) fn selectors(_: &mut SchemaGenerator) -> Schema {
     json_schema!({
         "type": "array",
         "maxItems": 256,
+        "items": selector(),
+    })
+}
+
+fn selector() -> Schema {
+    json_schema!({
+        "type": "object",
+        "properties": {
+            "matchLabels": {
+                "description": "Labels that must be there, with these values.",
+                "type": "object",
+                "additionalProperties": { "type": "string", "maxLength": 63 },
+            },
+            "matchExpressions": {
+                "description": "What else must hold; all of it.",
+                "type": "array",
+                "maxItems": 64,
+                "items": requirement(),
+            },
+        },
+    })
+}
+
+/// Label selectors of nodes, each with a weight.
+pub(crate) fn preferred_nodes(_: &mut SchemaGenerator) -> Schema {
+    let mut preference = selector();
+    preference
+        .insert("description".into(), "The nodes with these labels; an empty selector means all.".into());
+    json_schema!({
+        "type": "array",
+        "maxItems": 64,
         "items": {
             "type": "object",
             "properties": {
-                "matchLabels": {
-                    "description": "Labels that must be there, with these values.",
-                    "type": "object",
-                    "additionalProperties": { "type": "string", "maxLength": 63 },
+                "weight": {
+                    "description": "How much they are preferred.",
+                    "type": "integer",
+                    "format": "int32",
+                    "minimum": 1,
+                    "maximum": 100,
                 },
-                "matchExpressions": {
-                    "description": "What else must hold; all of it.",
-                    "type": "array",
-                    "maxItems": 64,
-                    "items": requirement(),
-                },
+                "preference": preference,
             },
+            "required": ["weight", "preference"],
         },
     })
 }

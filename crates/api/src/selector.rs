@@ -30,7 +30,11 @@ pub(crate) fn audience(
     })
 }
 
-fn parse(field: &str, selector: &LabelSelector) -> Result<Selector, Invalid> {
+/// One label selector.
+///
+/// # Errors
+/// As [`parse_all`].
+pub(crate) fn parse(field: &str, selector: &LabelSelector) -> Result<Selector, Invalid> {
     let LabelSelector { match_expressions, match_labels } = selector;
     let labels = match_labels.iter().flatten().map(|(key, value)| {
         Ok(Requirement { key: key.clone(), operator: Operator::In([value.clone()].into()) })

@@ -1,4 +1,6 @@
-use announce::{Exclusion, Family, Interfaces, Pools, Reach, Readiness, Service, TrafficPolicy, Usable};
+use announce::{
+    Departure, Exclusion, Family, Interfaces, Pools, Reach, Readiness, Service, TrafficPolicy, Usable,
+};
 use names::{Labels, Operator, Requirement};
 
 use super::*;
@@ -20,6 +22,7 @@ fn node() -> SeenNode {
             readiness: Readiness::Ready,
             network: Reach::Available,
             exclusion: Exclusion::None,
+            departure: Departure::Staying,
         },
         uid: "uid".to_owned(),
         address: Some(Ipv4Addr::new(10, 77, 0, 11)),
@@ -64,6 +67,7 @@ fn unsynced() -> World {
         node_selectors: vec![],
         service_selectors: vec![],
         interfaces: Interfaces::All,
+        preferences: vec![],
     };
     world.apply(Update::L2Advertisement(AdvertisementName::new("l2"), Some(l2)));
     let bgp = BgpAdvertisement {
@@ -126,6 +130,32 @@ fn one_service_that_changes_touches_no_other() {
     assert_eq!(commands.l2.keys().collect::<Vec<_>>(), [&address("192.0.2.11")]);
     assert_eq!(commands.routes.keys().collect::<Vec<_>>(), [&route("192.0.2.11")]);
     assert_eq!(commands.peers, BTreeMap::new());
+}
+
+/// A world of two nodes, seen by one of them, of which the node list calls so many ready.
+fn owned_by(me: &str, ready: &[&str]) -> (bool, Vec<&'static str>) {
+    let mut world = synced();
+    world.me = NodeName::new(me);
+    for name in ["n1", "n2"] {
+        let readiness = if ready.contains(&name) { Readiness::Ready } else { Readiness::NotReady };
+        let seen = SeenNode { node: Node { readiness, ..node().node }, ..node() };
+        world.apply(Update::Node(NodeName::new(name), Some(seen)));
+    }
+    let answers = world.decide().l2.contains_key(&address(VIP));
+    (answers, world.silences().filter_map(|(l2, _)| l2).map(Silence::reason).collect())
+}
+
+#[test]
+fn of_those_that_may_the_first_answers_that_is_ready_and_where_none_is_the_first() {
+    let all = ["n1", "n2"].map(|me| owned_by(me, &["n1", "n2"]));
+    let none = ["n1", "n2"].map(|me| owned_by(me, &[]));
+    assert_eq!(all, none);
+    assert_eq!(all.iter().filter(|(answers, _)| *answers).count(), 1);
+    assert!(all.contains(&(false, vec!["NotOwner"])));
+    for (ready, other) in [("n1", "n2"), ("n2", "n1")] {
+        assert_eq!(owned_by(ready, &[ready]), (true, vec![]));
+        assert_eq!(owned_by(other, &[ready]), (false, vec!["NodeNotReady"]));
+    }
 }
 
 #[test]

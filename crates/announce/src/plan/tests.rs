@@ -1,8 +1,13 @@
+use std::collections::BTreeSet;
+
 use names::{Labels, Operator, PoolName, Requirement, ServiceKey};
+use proptest::prelude::*;
 
 use super::*;
-use crate::view::{Endpoints, Exclusion, Families, Peer, Pool, Reach, Service, TrafficPolicy, Usable};
-use crate::{L2Advertisement, Pools, Touched};
+use crate::view::{
+    Departure, Endpoints, Exclusion, Families, Peer, Pool, Reach, Readiness, Service, TrafficPolicy, Usable,
+};
+use crate::{L2Advertisement, Placement, Pools, Preference, Touched};
 
 mod sharing;
 
@@ -35,6 +40,7 @@ fn node(name: &str) -> Node {
         readiness: Readiness::Ready,
         network: Reach::Available,
         exclusion: Exclusion::None,
+        departure: Departure::Staying,
     }
 }
 
@@ -64,6 +70,7 @@ fn l2_advertisement() -> L2Advertisement {
         node_selectors: vec![],
         service_selectors: vec![],
         interfaces: Interfaces::All,
+        preferences: vec![],
     }
 }
 
@@ -90,9 +97,43 @@ fn at(view: &View, node: &str, address: &str) -> AddressPlan {
     plan(view, &NodeName::new(node), address.parse().unwrap())
 }
 
+/// Who is to answer if all are alive: as each node sees it.
 fn owners(view: &View, address: &str) -> Vec<String> {
-    let nodes = view.nodes.keys().filter(|node| plan(view, node, address.parse().unwrap()).l2.is_ok());
+    let nodes = view.nodes.keys().filter(|node| {
+        let AddressPlan { ballot, l2, .. } = plan(view, node, address.parse().unwrap());
+        assert_eq!(ballot.ranked.contains(node), l2.is_ok(), "{node}: {l2:?}");
+        ballot.ranked.first() == Some(*node)
+    });
     nodes.map(ToString::to_string).collect()
+}
+
+/// Who may answer, in order.
+fn ranked(view: &View, address: &str) -> Vec<String> {
+    at(view, "n1", address).ballot.ranked.iter().map(ToString::to_string).collect()
+}
+
+fn sorted(mut names: Vec<String>) -> Vec<String> {
+    names.sort();
+    names
+}
+
+fn set(view: &mut View, name: &str, change: impl FnOnce(&mut Node)) {
+    let mut changed = node(name);
+    change(&mut changed);
+    view.set_node(NodeName::new(name), Some(changed));
+}
+
+fn place(view: &mut View, name: &str, generation: u64) -> Touched {
+    let placement = Placement { node: NodeName::new(name), generation };
+    view.set_placement(VIP.parse().unwrap(), Some(placement))
+}
+
+/// So much for the nodes of these names.
+fn preferring(preferences: &[(u32, &str)]) -> L2Advertisement {
+    let preferences = preferences.iter().flat_map(|(weight, name)| {
+        on("name", name).into_iter().map(|nodes| Preference { weight: *weight, nodes })
+    });
+    L2Advertisement { preferences: preferences.collect(), ..l2_advertisement() }
 }
 
 fn announcers(view: &View, address: &str) -> Vec<String> {
@@ -110,25 +151,138 @@ fn one_node_answers_and_every_node_announces() {
 }
 
 #[test]
-fn a_node_that_is_not_ready_hands_its_addresses_on_and_goes_on_announcing_routes() {
+fn whether_the_node_list_calls_a_node_ready_changes_nobodys_plan() {
     let mut view = view();
-    let first = owners(&view, VIP)[0].clone();
-    view.set_node(NodeName::new(&first), Some(Node { readiness: Readiness::NotReady, ..node(&first) }));
-    let second = owners(&view, VIP);
-    assert_eq!(second.len(), 1);
-    assert_ne!(second[0], first);
-    assert_eq!(at(&view, &first, VIP).l2, Err(Silence::NodeNotReady));
-    assert_eq!(announcers(&view, VIP).len(), 3);
+    let before = ["n1", "n2", "n3"].map(|node| at(&view, node, VIP));
+    set(&mut view, "n1", |node| node.readiness = Readiness::NotReady);
+    assert_eq!(["n1", "n2", "n3"].map(|node| at(&view, node, VIP)), before);
 }
 
 #[test]
-fn where_no_node_is_ready_one_answers_all_the_same() {
-    let mut view = view();
-    let before = owners(&view, VIP);
-    for name in ["n1", "n2", "n3"] {
-        view.set_node(NodeName::new(name), Some(Node { readiness: Readiness::NotReady, ..node(name) }));
+fn every_node_that_may_answer_is_on_the_ballot_and_every_node_sees_the_same_one() {
+    let view = view();
+    for address in [VIP, VIP6] {
+        let ballots = ["n1", "n2", "n3"].map(|node| at(&view, node, address).ballot);
+        assert_eq!(sorted(ranked(&view, address)), ["n1", "n2", "n3"]);
+        assert!(ballots.iter().all(|ballot| *ballot == ballots[0] && ballot.generation == 0));
     }
-    assert_eq!(owners(&view, VIP), before);
+    let nobody = at(&view, "n1", "192.0.2.99").ballot;
+    assert_eq!(nobody.ranked, []);
+}
+
+#[test]
+fn the_node_that_an_address_is_placed_on_goes_first_and_the_others_keep_their_order() {
+    let mut view = view();
+    let before = ranked(&view, VIP);
+    for name in before.clone() {
+        assert_eq!(place(&mut view, &name, 7), Touched::Addresses([VIP.parse().unwrap()].into()));
+        let rest: Vec<_> = before.iter().filter(|other| **other != name).cloned().collect();
+        assert_eq!(ranked(&view, VIP), [vec![name], rest].concat());
+        assert_eq!(at(&view, "n1", VIP).ballot.generation, 7);
+    }
+    let again = before[2].clone();
+    assert_eq!(place(&mut view, &again, 7), Touched::Addresses(BTreeSet::new()), "nothing changed");
+    set(&mut view, &again, |node| node.exclusion = Exclusion::Never);
+    assert_eq!(ranked(&view, VIP), before[..2], "it may not answer");
+    assert_eq!(at(&view, "n1", VIP).ballot.generation, 7);
+    view.set_placement(VIP.parse().unwrap(), None);
+    assert_eq!(at(&view, "n1", VIP).ballot.generation, 0);
+}
+
+#[test]
+fn weights_add_up_within_and_across_advertisements_and_only_where_these_are_from_the_node() {
+    let mut view = view();
+    let set_l2 = |view: &mut View, name: &str, one| {
+        view.set_l2_advertisement(AdvertisementName::new(name), Some(one));
+    };
+    let hashed = ranked(&view, VIP);
+    let (last, middle) = (hashed[2].clone(), hashed[1].clone());
+    set_l2(&mut view, "l2", preferring(&[(10, &last), (25, &middle)]));
+    assert_eq!(ranked(&view, VIP), [&middle, &last, &hashed[0]].map(Clone::clone));
+    set_l2(&mut view, "l2", preferring(&[(10, &last), (25, &middle), (10, &last), (10, &last)]));
+    assert_eq!(ranked(&view, VIP)[0], last);
+    set_l2(&mut view, "more", preferring(&[(6, &middle)]));
+    assert_eq!(ranked(&view, VIP)[0], middle);
+    let elsewhere = L2Advertisement { node_selectors: on("name", &hashed[0]), ..preferring(&[(6, &middle)]) };
+    set_l2(&mut view, "more", elsewhere);
+    assert_eq!(ranked(&view, VIP)[0], last, "that advertisement is not from it");
+    let other_service =
+        L2Advertisement { service_selectors: on("app", "mail"), ..preferring(&[(6, &middle)]) };
+    set_l2(&mut view, "more", other_service);
+    assert_eq!(ranked(&view, VIP)[0], last, "that advertisement is not for it");
+}
+
+#[test]
+fn a_node_that_leaves_goes_out_while_another_stays() {
+    let mut view = view();
+    let leave = |view: &mut View, name: &str| set(view, name, |node| node.departure = Departure::Leaving);
+    leave(&mut view, "n1");
+    assert_eq!(announcers(&view, VIP), ["n2", "n3"]);
+    assert_eq!(sorted(ranked(&view, VIP)), ["n2", "n3"]);
+    let plan = at(&view, "n1", VIP);
+    assert_eq!((plan.l2, plan.bgp), (Err(Silence::NodeLeaving), Err(Silence::NodeLeaving)));
+    set(&mut view, "n2", |node| node.exclusion = Exclusion::Reserve);
+    leave(&mut view, "n3");
+    assert_eq!(ranked(&view, VIP), ["n2"], "the reserve stays, the others do not");
+    set(&mut view, "n2", |node| {
+        (node.departure, node.exclusion) = (Departure::Leaving, Exclusion::Reserve);
+    });
+    assert_eq!(sorted(ranked(&view, VIP)), ["n1", "n3"], "when all of them leave, none has to");
+    assert_eq!(announcers(&view, VIP), ["n1", "n3"]);
+}
+
+proptest! {
+    /// The same view gives the same ballot wherever it is made; who is on it may answer, and nobody else.
+    #[test]
+    fn a_ballot_is_of_those_who_may_answer_by_placement_weight_and_hash(
+        nodes in prop::collection::vec((0u32..3, 0u8..3, 0u8..2, 0u8..2), 1..7),
+        placed in 0usize..8,
+        local in prop::collection::btree_set(0usize..7, 0..7),
+        is_local: bool,
+    ) {
+        let mut view = view();
+        let name = |index: usize| format!("n{index}");
+        for name in ["n1", "n2", "n3"] {
+            view.set_node(NodeName::new(name), None);
+        }
+        let mut preferences = vec![];
+        for (index, (weight, exclusion, departure, network)) in nodes.iter().enumerate() {
+            preferences.push((*weight, name(index)));
+            set(&mut view, &name(index), |node| {
+                node.exclusion = [Exclusion::None, Exclusion::Reserve, Exclusion::Never][usize::from(*exclusion)];
+                node.departure = [Departure::Staying, Departure::Leaving][usize::from(*departure)];
+                node.network = [Reach::Available, Reach::Unavailable][usize::from(*network)];
+            });
+        }
+        let preferences: Vec<_> = preferences.iter().map(|(weight, name)| (*weight, name.as_str())).collect();
+        view.set_l2_advertisement(AdvertisementName::new("l2"), Some(preferring(&preferences)));
+        let policy = if is_local { TrafficPolicy::Local } else { TrafficPolicy::Cluster };
+        view.set_service(key(), Some(service(policy)));
+        let names: Vec<_> = local.iter().map(|index| name(*index)).collect();
+        view.set_endpoints(key(), Some(endpoints(&names.iter().map(String::as_str).collect::<Vec<_>>())));
+        place(&mut view, &name(placed), 1);
+
+        let address = VIP.parse().unwrap();
+        let ballot = plan(&view, &NodeName::new("n0"), address).ballot;
+        let on_it: Vec<_> = ballot.ranked.iter().map(|node| view.nodes.get(node).unwrap()).collect();
+        let standing = |node: &Node| (node.departure, node.exclusion);
+        for (name, node) in &view.nodes {
+            let own = plan(&view, name, address);
+            prop_assert_eq!(&own.ballot, &ballot);
+            prop_assert_eq!(own.l2.is_ok(), ballot.ranked.contains(name));
+            let could = node.exclusion != Exclusion::Never
+                && node.network == Reach::Available
+                && !local.is_empty()
+                && (!is_local || names.contains(&name.to_string()));
+            let stands_back = on_it.iter().any(|other| standing(other) < standing(node));
+            prop_assert_eq!(own.l2.is_ok(), could && !stands_back, "{}: {:?}", name, own.l2);
+        }
+        let weight = |node: &NodeName| preferences.iter().find(|one| one.1 == node.as_str()).unwrap().0;
+        let by_weight: Vec<_> = ballot.ranked.iter().filter(|node| node.as_str() != name(placed)).collect();
+        prop_assert!(by_weight.is_sorted_by_key(|node| std::cmp::Reverse(weight(node))));
+        let may = ballot.ranked.iter().any(|node| node.as_str() == name(placed));
+        prop_assert!(!may || ballot.ranked[0].as_str() == name(placed));
+    }
 }
 
 #[test]

@@ -222,12 +222,19 @@ fn config_rows() -> Vec<Row> {
 }
 
 fn l2_rows() -> Vec<Row> {
+    let preferring =
+        |weight: u32, selectors: Value| json!([{ "weight": weight, "preference": selectors[0] }]);
+    let weight = "spec.preferredNodeSelectors[0].weight";
+    let operator = "spec.preferredNodeSelectors[0].preference.matchExpressions[0].operator";
     vec![
         set("ipAddressPools", json!(["p"])),
         set("ipAddressPoolSelectors", selectors()),
         set("nodeSelectors", selectors()),
         set("serviceSelectors", selectors()),
         set("interfaces", json!(["eth0"])),
+        set("preferredNodeSelectors", preferring(100, selectors())),
+        blamed("preferredNodeSelectors", preferring(101, selectors()), weight),
+        blamed("preferredNodeSelectors", preferring(1, no_selectors()), operator),
     ]
 }
 

@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::{Protocol, Sharing};
+use crate::{Backend, Protocol, Sharing};
 
 const TCP_80: (Protocol, u16) = (Protocol::Tcp, 80);
 const UDP_80: (Protocol, u16) = (Protocol::Udp, 80);
