@@ -79,6 +79,14 @@ impl Place {
     pub(crate) const CLIENT: Self = Self(100);
     pub(crate) const CONTROL_PLANE: Self = Self(1);
 
+    /// Those who ask without being there: an address of its own to each question, so that its answers are known.
+    pub(crate) fn stranger(number: u8) -> Self {
+        Self(120 + number % Self::STRANGERS)
+    }
+
+    /// So many ask in turn.
+    pub(crate) const STRANGERS: u8 = 64;
+
     pub(crate) fn node(number: u8) -> Self {
         Self(10 + number)
     }

@@ -105,6 +105,12 @@ impl Host {
         table(self.switch(), "netdev", &chains.concat())
     }
 
+    /// Loses so many of a hundred frames, both ways, at random.
+    #[track_caller]
+    pub fn lose_percent(&self, percent: u32) -> Fault {
+        self.lose(&format!("numgen random mod 100 < {percent}"))
+    }
+
     /// Pulls the cable: the host sees its carrier go, nobody else notices.
     #[track_caller]
     pub fn unplug(&self) -> Fault {
@@ -129,13 +135,22 @@ impl Direction {
 /// Between the hosts on the left and those on the right nothing passes; all others hear both.
 #[track_caller]
 pub fn partition(left: &[&Host], right: &[&Host]) -> Fault {
-    let rule = |from: &Host, to: &Host| {
-        let (from, to) = (from.name(), to.name());
-        format!("iifname \"{from}\" oifname \"{to}\" drop\niifname \"{to}\" oifname \"{from}\" drop\n")
-    };
-    let pairs = left.iter().flat_map(|from| right.iter().map(move |to| (from, to)));
-    let rules: String = pairs.map(|(from, to)| rule(from, to)).collect();
-    let switch = left.first().expect("a side has a host").switch();
+    let rules = deaf_to(left, right) + &deaf_to(right, left);
+    forwarding(left.first().expect("a side has a host").switch(), &rules)
+}
+
+/// What the first send does not reach the second; all else passes.
+#[track_caller]
+pub fn partition_one_way(from: &[&Host], to: &[&Host]) -> Fault {
+    forwarding(from.first().expect("a side has a host").switch(), &deaf_to(from, to))
+}
+
+fn deaf_to(from: &[&Host], to: &[&Host]) -> String {
+    let pairs = from.iter().flat_map(|from| to.iter().map(move |to| (from.name(), to.name())));
+    pairs.map(|(from, to)| format!("iifname \"{from}\" oifname \"{to}\" drop\n")).collect()
+}
+
+fn forwarding(switch: &Namespace, rules: &str) -> Fault {
     let chain = format!("chain forward {{ type filter hook forward priority 0;\n{rules}}}\n");
     table(switch, "bridge", &chain)
 }

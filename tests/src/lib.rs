@@ -32,7 +32,9 @@ mod spawner;
 pub mod story;
 mod topology;
 mod vantage;
+pub mod vrrp;
 pub mod wait;
+pub mod witness;
 
 pub use address::{Family, Mac};
 pub use daemon::Daemon;

@@ -20,6 +20,10 @@ use crate::clock;
 use crate::host::Host;
 use crate::vantage::Vantage;
 
+mod clients;
+
+pub use clients::{Clients, Connections, Held, Seen};
+
 /// The spacing of a flow's datagrams unless told otherwise.
 pub const SPACING: Duration = Duration::from_millis(1);
 /// A later answer is none.

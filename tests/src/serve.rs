@@ -1,19 +1,24 @@
 //! Servers that say who they are: threads of the harness behind a pod's or a VIP's address.
 
+use std::collections::BTreeMap;
 use std::io::{self, Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
+use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 use socket2::{Domain, Socket, Type};
 
+use crate::clock;
 use crate::host::Host;
 
 /// How soon a server notices that it was told to stop.
 const TICK: Duration = Duration::from_millis(50);
-const SLOWEST_CLIENT: Duration = Duration::from_secs(5);
+/// After that a client is gone.
+const SILENT_FOR: Duration = Duration::from_secs(60);
+const LONGEST_REQUEST: usize = 16_384;
 
 /// A running server. Stops when dropped.
 #[must_use = "a server stops when it is dropped"]
@@ -65,51 +70,126 @@ pub fn udp_name(host: &Host, address: IpAddr, port: u16, name: &str) -> Server {
     })
 }
 
-/// Answers each HTTP request with `200 OK` and `name` as the body.
+/// Answers each HTTP request with `200 OK` and `name` as the body; a connection stays open for more requests
+/// unless the client wants it closed.
 ///
 /// The address need not be the host's yet.
 #[track_caller]
 pub fn http(host: &Host, address: IpAddr, port: u16, name: &str) -> Server {
     let socket = bound(host, address, port, Type::STREAM);
-    socket.listen(128).expect("a bound socket listens");
-    let listener = TcpListener::from(socket);
-    listener.set_nonblocking(true).expect("a listener takes the mode");
-    let name = name.to_owned();
-    Server::start(host, &name.clone(), move |stop| {
-        let name: Arc<str> = name.into();
+    socket.listen(1024).expect("a bound socket listens");
+    let mut clients = Clients::new(TcpListener::from(socket), name).expect("a listener can be waited for");
+    Server::start(host, name, move |stop| {
         while !stop.load(Ordering::Relaxed) {
-            accept(&listener, &name);
+            clients.serve_for(TICK);
         }
     })
 }
 
-fn accept(listener: &TcpListener, name: &Arc<str>) {
-    use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-    use std::os::fd::AsFd;
-    let mut waiting = [PollFd::new(listener.as_fd(), PollFlags::POLLIN)];
-    let tick = PollTimeout::try_from(TICK).expect("a tick is short");
-    poll(&mut waiting, tick).ok();
-    if let Ok((stream, _)) = listener.accept() {
-        let name = Arc::clone(name);
-        // What goes wrong with one client is that client's to tell.
-        thread::spawn(move || answer(stream, &name).ok());
+/// The connections of one listener, all on one thread: it shares two cores with what is measured.
+struct Clients {
+    listener: TcpListener,
+    name: String,
+    ready: Epoll,
+    open: BTreeMap<u64, Client>,
+    next: u64,
+    swept: Instant,
+}
+
+struct Client {
+    stream: TcpStream,
+    request: Vec<u8>,
+    heard: Instant,
+}
+
+/// Whether a client's connection goes on.
+enum Fate {
+    Open,
+    Closed,
+}
+
+impl Clients {
+    const LISTENER: u64 = 0;
+
+    fn new(listener: TcpListener, name: &str) -> io::Result<Self> {
+        listener.set_nonblocking(true)?;
+        let ready = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
+        ready.add(&listener, EpollEvent::new(EpollFlags::EPOLLIN, Self::LISTENER))?;
+        Ok(Self {
+            listener,
+            name: name.to_owned(),
+            ready,
+            open: BTreeMap::new(),
+            next: 1,
+            swept: clock::now(),
+        })
+    }
+
+    fn serve_for(&mut self, tick: Duration) {
+        let mut events = [EpollEvent::empty(); 64];
+        let tick = EpollTimeout::try_from(tick).expect("a tick is short");
+        let count = self.ready.wait(&mut events, tick).unwrap_or(0);
+        for event in &events[..count] {
+            match event.data() {
+                Self::LISTENER => self.accept(),
+                number => self.hear(number),
+            }
+        }
+        self.forget_the_silent();
+    }
+
+    fn accept(&mut self) {
+        while let Ok((stream, _)) = self.listener.accept() {
+            let event = EpollEvent::new(EpollFlags::EPOLLIN, self.next);
+            // What goes wrong with one client is that client's to tell.
+            if stream.set_nonblocking(true).is_ok() && self.ready.add(&stream, event).is_ok() {
+                let client = Client { stream, request: Vec::new(), heard: clock::now() };
+                self.open.insert(self.next, client);
+                self.next += 1;
+            }
+        }
+    }
+
+    /// A closed descriptor leaves the set by itself.
+    fn hear(&mut self, number: u64) {
+        let Some(client) = self.open.get_mut(&number) else { return };
+        if matches!(client.hear(&self.name), Fate::Closed) {
+            self.open.remove(&number);
+        }
+    }
+
+    /// Whose node was cut off never says goodbye.
+    fn forget_the_silent(&mut self) {
+        let now = clock::now();
+        if now >= self.swept + SILENT_FOR {
+            self.swept = now;
+            self.open.retain(|_, client| now < client.heard + SILENT_FOR);
+        }
     }
 }
 
-fn answer(mut stream: TcpStream, name: &str) -> io::Result<()> {
-    stream.set_nonblocking(false)?;
-    stream.set_read_timeout(Some(SLOWEST_CLIENT))?;
-    let mut request = Vec::new();
-    let mut buffer = [0; 1024];
-    while !request.windows(4).any(|end| end == b"\r\n\r\n") {
-        let length = stream.read(&mut buffer)?;
-        if length == 0 || request.len() > 16_384 {
-            return Ok(());
+impl Client {
+    fn hear(&mut self, name: &str) -> Fate {
+        let mut buffer = [0; 4096];
+        match self.stream.read(&mut buffer) {
+            Ok(0) => return Fate::Closed,
+            Ok(length) => self.request.extend_from_slice(&buffer[..length]),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Fate::Open,
+            Err(_) => return Fate::Closed,
         }
-        request.extend_from_slice(&buffer[..length]);
+        self.heard = clock::now();
+        while let Some(end) = self.request.windows(4).position(|end| end == b"\r\n\r\n") {
+            let request: Vec<u8> = self.request.drain(..end + 4).collect();
+            let last = String::from_utf8_lossy(&request).to_ascii_lowercase().contains("connection: close");
+            let (length, how) = (name.len(), if last { "close" } else { "keep-alive" });
+            let answer =
+                format!("HTTP/1.1 200 OK\r\nContent-Length: {length}\r\nConnection: {how}\r\n\r\n{name}");
+            if self.stream.write_all(answer.as_bytes()).is_err() || last {
+                return Fate::Closed;
+            }
+        }
+        if self.request.len() > LONGEST_REQUEST { Fate::Closed } else { Fate::Open }
     }
-    let length = name.len();
-    write!(stream, "HTTP/1.1 200 OK\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{name}")
 }
 
 #[track_caller]

@@ -6,7 +6,7 @@ use std::thread;
 use std::time::Duration;
 
 use crate::address::Mac;
-use crate::capture::{Capture, Frame, Message, Operation, PacketSocket};
+use crate::capture::{Capture, Frame, Message, Operation, PacketSocket, Wanted};
 use crate::host::Host;
 use crate::topology::Topology;
 use crate::wait;
@@ -118,13 +118,13 @@ fn ask(
     answer: impl Fn(&Frame) -> Option<Mac> + Copy + Send + 'static,
 ) -> BTreeSet<Mac> {
     let incoming = move |frame: &Frame| !frame.outgoing && answer(frame).is_some();
-    let capture = Capture::start(host, "eth0", incoming);
-    PacketSocket::open(host.namespace(), "eth0").send(question);
+    let capture = Capture::of_neighbours(host, "eth0", incoming);
+    PacketSocket::open(host.namespace(), "eth0", Wanted::Neighbours).send(question);
     thread::sleep(LISTEN);
     capture.stop().iter().filter_map(answer).collect()
 }
 
-fn arp_frame(mac: Mac, own: Ipv4Addr, target: Ipv4Addr, request: Request) -> Vec<u8> {
+pub(crate) fn arp_frame(mac: Mac, own: Ipv4Addr, target: Ipv4Addr, request: Request) -> Vec<u8> {
     let (to, sender) = match request {
         Request::Broadcast => (Mac::BROADCAST, own),
         Request::Unicast(to) => (to, own),
@@ -139,7 +139,7 @@ fn arp_frame(mac: Mac, own: Ipv4Addr, target: Ipv4Addr, request: Request) -> Vec
     frame
 }
 
-fn ndp_frame(mac: Mac, own: Ipv6Addr, target: Ipv6Addr, solicitation: Solicitation) -> Vec<u8> {
+pub(crate) fn ndp_frame(mac: Mac, own: Ipv6Addr, target: Ipv6Addr, solicitation: Solicitation) -> Vec<u8> {
     let group = solicited_node(target);
     let everyone = (Mac::of_group(group), group);
     let ((to, destination), source, with_option) = match solicitation {

@@ -13,7 +13,7 @@ use std::time::Duration;
 pub use arp::{Arp, Operation};
 pub(crate) use ndp::{ICMPV6, SOLICITATION, SOURCE_LINK_LAYER, checksum};
 pub use ndp::{Message, Ndp};
-pub(crate) use socket::PacketSocket;
+pub(crate) use socket::{PacketSocket, Wanted};
 
 use crate::address::Mac;
 use crate::host::Host;
@@ -98,6 +98,16 @@ impl Capture {
         Self::start_in(host.namespace(), device, wanted)
     }
 
+    /// [`Self::start`] for ARP and neighbour discovery alone: traffic costs it nothing.
+    #[track_caller]
+    pub fn of_neighbours(
+        host: &Host,
+        device: &str,
+        wanted: impl Fn(&Frame) -> bool + Send + 'static,
+    ) -> Self {
+        Self::on(PacketSocket::open(host.namespace(), device, Wanted::Neighbours), wanted)
+    }
+
     /// Captures on a device of any namespace: a port of the switch.
     #[track_caller]
     pub fn start_in(
@@ -105,7 +115,10 @@ impl Capture {
         device: &str,
         wanted: impl Fn(&Frame) -> bool + Send + 'static,
     ) -> Self {
-        let socket = PacketSocket::open(inside, device);
+        Self::on(PacketSocket::open(inside, device, Wanted::Everything), wanted)
+    }
+
+    fn on(socket: PacketSocket, wanted: impl Fn(&Frame) -> bool + Send + 'static) -> Self {
         let frames: Arc<Mutex<Vec<Frame>>> = Arc::default();
         let stop = Arc::new(AtomicBool::new(false));
         let (kept, told) = (Arc::clone(&frames), Arc::clone(&stop));

@@ -1,6 +1,7 @@
 //! A raw packet socket on one device.
 
-use std::io::IoSliceMut;
+use std::cell::RefCell;
+use std::io::{self, IoSliceMut};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::time::Duration;
 
@@ -11,6 +12,7 @@ use nix::sys::socket::{
     send, setsockopt, socket, sockopt,
 };
 use nix::sys::time::{TimeSpec, TimeVal, TimeValLike};
+use socket2::{SockFilter, SockRef};
 
 use super::Frame;
 use crate::namespace::Namespace;
@@ -20,37 +22,80 @@ const LARGEST_FRAME: usize = 65_536;
 /// How soon a reader notices that it was told to stop.
 const TICK_MS: i64 = 20;
 
+/// Which frames the kernel hands to a socket: the others cost its reader nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Wanted {
+    /// Every frame.
+    Everything,
+    /// ARP, and neighbour solicitations and advertisements.
+    Neighbours,
+}
+
+impl Wanted {
+    /// A classic BPF program; none lets everything through.
+    fn filter(self) -> &'static [SockFilter] {
+        match self {
+            Self::Everything => &[],
+            Self::Neighbours => &NEIGHBOURS,
+        }
+    }
+}
+
+const LOAD_HALF: u16 = 0x28;
+const LOAD_BYTE: u16 = 0x30;
+const IF_EQUAL: u16 = 0x15;
+const RETURN: u16 = 0x06;
+
+/// Ethernet type ARP; or IPv6 whose next header is ICMPv6, of type 135 or 136.
+const NEIGHBOURS: [SockFilter; 10] = [
+    SockFilter::new(LOAD_HALF, 0, 0, 12),
+    SockFilter::new(IF_EQUAL, 6, 0, 0x0806),
+    SockFilter::new(IF_EQUAL, 0, 6, 0x86dd),
+    SockFilter::new(LOAD_BYTE, 0, 0, 20),
+    SockFilter::new(IF_EQUAL, 0, 4, 58),
+    SockFilter::new(LOAD_BYTE, 0, 0, 54),
+    SockFilter::new(IF_EQUAL, 1, 0, 135),
+    SockFilter::new(IF_EQUAL, 0, 1, 136),
+    SockFilter::new(RETURN, 0, 0, u32::MAX),
+    SockFilter::new(RETURN, 0, 0, 0),
+];
+
 /// Sends and receives whole Ethernet frames on one device.
 pub(crate) struct PacketSocket {
     socket: OwnedFd,
     device: usize,
+    /// As long as the largest frame; what is kept of it is copied.
+    buffer: RefCell<Vec<u8>>,
 }
 
 impl PacketSocket {
     #[track_caller]
-    pub(crate) fn open(inside: &Namespace, device: &str) -> Self {
+    pub(crate) fn open(inside: &Namespace, device: &str, wanted: Wanted) -> Self {
         inside
-            .enter(|| Self::open_here(device))
+            .enter(|| Self::open_here(device, wanted))
             .unwrap_or_else(|error| panic!("capturing on {device} of {}: {error}", inside.name()))
     }
 
-    fn open_here(device: &str) -> nix::Result<Self> {
+    fn open_here(device: &str, wanted: Wanted) -> io::Result<Self> {
         let link = link(device)?.ok_or(nix::Error::ENODEV)?;
         let socket =
             socket(AddressFamily::Packet, SockType::Raw, SockFlag::SOCK_CLOEXEC, SockProtocol::EthAll)?;
+        if !wanted.filter().is_empty() {
+            SockRef::from(&socket).attach_filter(wanted.filter())?;
+        }
         setsockopt(&socket, sockopt::ReceiveTimestampns, &true)?;
         setsockopt(&socket, sockopt::ReceiveTimeout, &TimeVal::milliseconds(TICK_MS))?;
         // Without the right to go beyond the limit, the limit will do.
         setsockopt(&socket, sockopt::RcvBufForce, &QUEUE)
             .or_else(|_| setsockopt(&socket, sockopt::RcvBuf, &QUEUE))?;
         bind(socket.as_raw_fd(), &link)?;
-        Ok(Self { socket, device: link.ifindex() })
+        Ok(Self { socket, device: link.ifindex(), buffer: RefCell::new(vec![0; LARGEST_FRAME]) })
     }
 
     /// The next frame; none when a moment passes without any.
     pub(crate) fn receive(&self) -> Option<Frame> {
-        let mut bytes = vec![0; LARGEST_FRAME];
-        let mut parts = [IoSliceMut::new(&mut bytes)];
+        let mut buffer = self.buffer.borrow_mut();
+        let mut parts = [IoSliceMut::new(&mut buffer)];
         let mut control = nix::cmsg_space!(TimeSpec);
         let message =
             recvmsg::<LinkAddr>(self.socket.as_raw_fd(), &mut parts, Some(&mut control), MsgFlags::empty());
@@ -67,8 +112,7 @@ impl PacketSocket {
         if from.ifindex() != self.device {
             return None;
         }
-        bytes.truncate(length);
-        Some(Frame { at: stamp?, outgoing, bytes })
+        Some(Frame { at: stamp?, outgoing, bytes: buffer.get(..length)?.to_vec() })
     }
 
     pub(crate) fn send(&self, frame: &[u8]) {

@@ -6,7 +6,7 @@ use std::ops::Deref;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use k8s_openapi::api::core::v1::ServiceAccount;
+use k8s_openapi::api::core::v1::{Node, ServiceAccount};
 use serde_json::{Value, json};
 
 use super::config;
@@ -16,6 +16,7 @@ use super::nodes;
 use super::pods::{Pod, Pods};
 use super::product::{HTTP, Program, Slot};
 use super::service::Service;
+use crate::fault::Fault;
 use crate::{Daemon, Topology, run, wait};
 
 /// The product's namespace.
@@ -136,6 +137,33 @@ impl Lab {
     #[track_caller]
     pub fn node_not_ready(&self, node: usize) {
         nodes::judge(self.plane.kube(), self.topology.node(node), "Unknown");
+    }
+
+    /// The node is to be left: all that it serves moves to others.
+    #[track_caller]
+    pub fn drain(&self, node: usize) {
+        self.annotate(node, &json!("yes"));
+    }
+
+    /// The node may serve again.
+    #[track_caller]
+    pub fn end_drain(&self, node: usize) {
+        self.annotate(node, &Value::Null);
+    }
+
+    #[track_caller]
+    fn annotate(&self, node: usize, drain: &Value) {
+        let change = json!({ "metadata": { "annotations": { "ferritelb.io/drain": drain } } });
+        self.plane.kube().cluster::<Node>().patch(self.topology.node(node).name(), &change);
+    }
+
+    /// A node without power: nothing passes, carrier stays at the others, and its speaker is gone.
+    #[track_caller]
+    pub fn lose_power(&self, node: usize) -> [Fault; 2] {
+        let host = self.topology.node(node);
+        let silence = [host.cut(), host.cut_management()];
+        self.speaker(node).kill();
+        silence
     }
 
     /// Runs a pod labelled `app=APP` on each of the nodes: `APP-n1`, `APP-n2`, …

@@ -5,7 +5,7 @@ use std::process::Command;
 
 use super::progress;
 
-/// Routers, namespace tools, and what runc and ring need to compile.
+/// Routers, the baseline of failovers, namespace tools, and what runc and ring need to compile.
 const NEEDED: &[&str] = &[
     "bird2",
     "conntrack",
@@ -13,6 +13,7 @@ const NEEDED: &[&str] = &[
     "frr",
     "iproute2",
     "iptables",
+    "keepalived",
     "libseccomp-dev",
     "musl-tools",
     "nftables",
