@@ -16,17 +16,19 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("announce", &["names", "timers"]),
     ("bgp", &["names", "timers"]),
     ("l2", &["names", "timers"]),
-    ("api", &["names", "ipam", "announce", "bgp", "l2"]),
+    ("liveness", &["names", "timers"]),
+    ("api", &["names", "ipam", "announce", "bgp", "l2", "liveness"]),
+    ("sim", &["names", "timers", "liveness"]),
     ("cluster", &["names"]),
     ("netio", &[]),
     ("ferrite-controller", &["names", "api", "ipam", "announce", "cluster"]),
-    ("ferrite-speaker", &["names", "api", "announce", "bgp", "l2", "cluster", "netio"]),
+    ("ferrite-speaker", &["names", "api", "announce", "bgp", "l2", "liveness", "cluster", "netio"]),
 ];
 
 /// What a pure core may never see: the network, the API server, a runtime.
 const DOORS: &[&str] =
     &["tokio", "kube", "k8s-openapi", "rtnetlink", "socket2", "libc", "nix", "pnet", "serde"];
-const PURE: &[&str] = &["names", "timers", "ipam", "announce", "bgp", "l2"];
+const PURE: &[&str] = &["names", "timers", "ipam", "announce", "bgp", "l2", "liveness", "sim"];
 
 const LONGEST_FILE: usize = 500;
 const LONGEST_README: usize = 200;

@@ -1,0 +1,191 @@
+//! Who claims what, as it is told.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::hash::Hasher;
+use std::net::IpAddr;
+use std::time::Instant;
+
+use siphasher::sip::SipHasher13;
+
+use super::{Cause, Mine, Node, Output};
+use crate::ids::{Claim, PeerId};
+use crate::peer::List;
+use crate::wire::{ClaimState, Claims, Entry};
+
+/// A list of claims comes in at most this many parts: a hundred thousand claims.
+const MOST_PARTS: u16 = 4096;
+
+/// One claim's share in the digest over all that a speaker holds, which is their sum.
+pub(super) fn share(address: IpAddr, claim: Claim) -> u64 {
+    let mut hasher = SipHasher13::new_with_keys(0, 0);
+    match address {
+        IpAddr::V4(address) => hasher.write(&address.octets()),
+        IpAddr::V6(address) => hasher.write(&address.octets()),
+    }
+    hasher.write_u64(claim.generation.to_be());
+    hasher.write_u64(claim.epoch.to_be());
+    hasher.write_u64(claim.node.0.to_be());
+    hasher.finish()
+}
+
+impl Node {
+    pub(super) fn told(&mut self, now: Instant, sender: PeerId, claims: Claims) {
+        match claims {
+            Claims::Some(entries) => entries.into_iter().for_each(|entry| self.told_one(now, sender, entry)),
+            Claims::All { list, part, parts, entries } => {
+                if let Some(entries) = self.collect(sender, list, part, parts, entries) {
+                    self.replace_claims(now, sender, entries);
+                }
+            }
+        }
+    }
+
+    /// A speaker tells of its own claims, and of those of speakers that cannot be heard here.
+    fn told_one(&mut self, now: Instant, sender: PeerId, entry: Entry) {
+        let claimant = entry.claim.node;
+        if claimant == self.id {
+            return self.recall(entry);
+        }
+        let unheard = self.peers.get(&claimant).is_some_and(|peer| !peer.is_heard(now));
+        if claimant == sender || unheard {
+            match entry.state {
+                ClaimState::Held => self.put_claim(entry.address, entry.claim),
+                ClaimState::Released => self.drop_claim(entry.address, entry.claim),
+            }
+        }
+    }
+
+    /// All parts of a list, once they are here.
+    fn collect(
+        &mut self,
+        sender: PeerId,
+        number: u32,
+        part: u16,
+        parts: u16,
+        entries: Vec<Entry>,
+    ) -> Option<Vec<Entry>> {
+        let peer = self.peers.get_mut(&sender)?;
+        if part >= parts || parts > MOST_PARTS {
+            return None;
+        }
+        let begin = || List { number, parts, come: BTreeMap::new() };
+        let list = peer.list.get_or_insert_with(begin);
+        if (list.number, list.parts) != (number, parts) {
+            *list = begin();
+        }
+        list.come.insert(part, entries);
+        if list.come.len() < usize::from(list.parts) {
+            return None;
+        }
+        Some(peer.list.take()?.come.into_values().flatten().collect())
+    }
+
+    fn replace_claims(&mut self, now: Instant, sender: PeerId, entries: Vec<Entry>) {
+        let Some(peer) = self.peers.get(&sender) else { return };
+        let listed: BTreeSet<_> = entries.iter().map(|entry| entry.address).collect();
+        let gone = peer.claims.iter().filter(|(address, _)| !listed.contains(address));
+        let gone: Vec<_> = gone.map(|(address, claim)| (*address, *claim)).collect();
+        for (address, claim) in gone {
+            self.drop_claim(address, claim);
+        }
+        for entry in entries.into_iter().filter(|entry| entry.claim.node == sender) {
+            self.told_one(now, sender, entry);
+        }
+    }
+
+    /// Another speaker holds an address. Where that is not new, nothing happens.
+    fn put_claim(&mut self, address: IpAddr, claim: Claim) {
+        let Some(peer) = self.peers.get_mut(&claim.node) else { return };
+        let before = peer.claims.get(&address).copied();
+        if before.is_some_and(|before| before >= claim) {
+            return;
+        }
+        peer.claims.insert(address, claim);
+        peer.digest = peer.digest.wrapping_add(share(address, claim));
+        if let Some(before) = before {
+            peer.digest = peer.digest.wrapping_sub(share(address, before));
+        }
+        let entry = self.addresses.entry(address).or_default();
+        entry.others.retain(|other| other.node != claim.node);
+        entry.others.push(claim);
+        entry.lost = None;
+        entry.highest = entry.highest.max(Some(claim));
+        self.dirty.insert(address);
+        if entry.mine.as_ref().is_some_and(|mine| mine.claim > claim) {
+            // It announced it too: neighbours have to hear the owner last, and the other has to hear of the owner.
+            self.outputs.push_back(Output::Announce(address));
+            self.mail.tell(claim.node, address);
+        }
+    }
+
+    fn drop_claim(&mut self, address: IpAddr, claim: Claim) {
+        let Some(peer) = self.peers.get_mut(&claim.node) else { return };
+        let Some(held) = peer.claims.get(&address).copied().filter(|held| *held <= claim) else { return };
+        peer.claims.remove(&address);
+        peer.digest = peer.digest.wrapping_sub(share(address, held));
+        if let Some(entry) = self.addresses.get_mut(&address) {
+            entry.others.retain(|other| other.node != claim.node);
+            self.dirty.insert(address);
+        }
+    }
+
+    /// What a speaker held is void: its node is gone.
+    pub(super) fn drop_claims(&mut self, id: PeerId) {
+        let Some(peer) = self.peers.get_mut(&id) else { return };
+        peer.digest = 0;
+        let cause = Cause::NodeDead(peer.name.clone());
+        for (address, claim) in std::mem::take(&mut peer.claims) {
+            if let Some(entry) = self.addresses.get_mut(&address) {
+                entry.others.retain(|other| other.node != id);
+                entry.lost = Some((claim, cause.clone()));
+                self.dirty.insert(address);
+            }
+        }
+    }
+
+    /// A speaker is no member any more.
+    pub(super) fn forget(&mut self, id: PeerId) {
+        self.drop_claims(id);
+        self.peers.remove(&id);
+    }
+
+    /// Others remember what an earlier life of this speaker held.
+    fn recall(&mut self, entry: Entry) {
+        if self.phase == super::Phase::Active || entry.state == ClaimState::Released {
+            return;
+        }
+        let address = self.addresses.entry(entry.address).or_default();
+        address.recalled = address.recalled.max(Some(entry.claim));
+        address.highest = address.highest.max(Some(entry.claim));
+        self.dirty.insert(entry.address);
+    }
+
+    /// It may not answer for now, and what it held is remembered.
+    pub(super) fn recall_all(&mut self) {
+        for (address, entry) in &mut self.addresses {
+            if let Some(mine) = entry.mine.take() {
+                self.digest = self.digest.wrapping_sub(share(*address, mine.claim));
+                entry.recalled = Some(mine.claim);
+            }
+        }
+        self.all_dirty = true;
+    }
+
+    /// This node answers from now on.
+    pub(super) fn hold(&mut self, now: Instant, address: IpAddr, claim: Claim, cause: Cause) {
+        self.release(address);
+        let Some(entry) = self.addresses.get_mut(&address) else { return };
+        entry.mine = Some(Mine { claim, since: now, cause });
+        entry.highest = entry.highest.max(Some(claim));
+        (entry.recalled, entry.lost, entry.vacant, entry.seen) = (None, None, None, None);
+        self.digest = self.digest.wrapping_add(share(address, claim));
+        self.mail.changed(address);
+    }
+
+    /// It does no longer.
+    pub(super) fn release(&mut self, address: IpAddr) {
+        let Some(mine) = self.addresses.get_mut(&address).and_then(|entry| entry.mine.take()) else { return };
+        self.digest = self.digest.wrapping_sub(share(address, mine.claim));
+        self.mail.released(address, mine.claim);
+    }
+}

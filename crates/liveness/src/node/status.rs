@@ -1,0 +1,116 @@
+use std::net::IpAddr;
+use std::time::Instant;
+
+use names::NodeName;
+
+use super::{Cause, Node};
+use crate::Standing;
+
+/// What was counted since the start.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// Datagrams sent.
+    pub sent: u64,
+    /// Heartbeats that counted.
+    pub heard: u64,
+    /// Datagrams that are none of ours, by form.
+    pub malformed: u64,
+    /// From a name that is not a member.
+    pub strangers: u64,
+    /// Not sealed with a key of the cluster, or changed on the way.
+    pub forged: u64,
+    /// Of a life that has ended, or seen before.
+    pub replayed: u64,
+    /// From a speaker that does not know this life yet.
+    pub unechoed: u64,
+    /// How often the speaker itself was held up.
+    pub stalls: u64,
+    /// How often a node was found dead.
+    pub nodes_dead: u64,
+    /// How often a speaker was found gone from a living node.
+    pub speakers_gone: u64,
+    /// Claims that were withdrawn because another answered.
+    pub cancelled: u64,
+    /// Claims that were lost to a greater one.
+    pub yielded: u64,
+}
+
+/// An address that this node owns.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ownership {
+    /// Of the placement.
+    pub generation: u64,
+    /// How often the address changed hands under it.
+    pub epoch: u64,
+    /// Since when.
+    pub since: Instant,
+    /// Why.
+    pub cause: Cause,
+}
+
+/// How another speaker stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PeerStatus {
+    /// Its node.
+    pub node: NodeName,
+    /// Where it is reached.
+    pub address: IpAddr,
+    /// What is held of it.
+    pub standing: Standing,
+    /// Since when.
+    pub since: Instant,
+    /// Whether its heartbeats come here themselves.
+    pub direct: Direct,
+}
+
+/// Whether heartbeats come, and whether those that are sent arrive.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Direct {
+    /// They do.
+    Heard,
+    /// They do not, although the node answers: UDP port 7973 is closed in between.
+    Closed,
+    /// They do not.
+    Unheard,
+}
+
+impl Node {
+    /// Counters.
+    pub fn counters(&self) -> &Counters {
+        &self.counters
+    }
+
+    /// What this node owns, if it owns that address.
+    pub fn ownership(&self, address: IpAddr) -> Option<Ownership> {
+        let mine = self.addresses.get(&address)?.mine.as_ref()?;
+        let (generation, epoch) = (mine.claim.generation, mine.claim.epoch);
+        Some(Ownership { generation, epoch, since: mine.since, cause: mine.cause.clone() })
+    }
+
+    /// Who else is there.
+    pub fn peers(&self) -> impl Iterator<Item = PeerStatus> {
+        self.peers.values().map(|peer| PeerStatus {
+            node: peer.name.clone(),
+            address: peer.address,
+            standing: peer.standing,
+            since: peer.standing_since,
+            direct: if peer.is_heard(self.seen_at) {
+                Direct::Heard
+            } else if peer.reach.answered.is_some() && peer.reach.asked.is_none() {
+                Direct::Closed
+            } else {
+                Direct::Unheard
+            },
+        })
+    }
+
+    /// Whether this node hears nobody, nor does any witness answer.
+    pub fn is_isolated(&self) -> bool {
+        self.isolation.is_isolated()
+    }
+
+    /// Whether it still listens and claims nothing.
+    pub fn is_listening(&self) -> bool {
+        self.phase != super::Phase::Active
+    }
+}

@@ -1,0 +1,218 @@
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::time::{Duration, Instant};
+
+use ipnetwork::IpNetwork;
+use names::{Mac, NodeName};
+
+use crate::Incarnation;
+use crate::ids::{Claim, PeerId};
+use crate::keys::SenderKey;
+use crate::wire::{Condition, Entry, Report};
+
+/// Lives of a speaker that ended while this one runs, which may be replayed.
+const MOST_RETIRED: usize = 256;
+
+/// What is held of another speaker.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Standing {
+    /// It was never heard.
+    Unheard,
+    /// It is heard, by this speaker or by one that watches it too.
+    Alive,
+    /// It is silent for longer than it said, and why is not known yet.
+    Silent,
+    /// It is gone and its node answers: connections go on, and its addresses are covered.
+    Gone,
+    /// Its node is gone.
+    Dead,
+}
+
+/// Another speaker on the segment.
+#[derive(Debug)]
+pub(crate) struct Peer {
+    pub(crate) name: NodeName,
+    pub(crate) address: IpAddr,
+    /// Its MAC as the cluster knows it; its own word goes before.
+    pub(crate) known_mac: Option<Mac>,
+    pub(crate) standing: Standing,
+    pub(crate) standing_since: Instant,
+    pub(crate) session: Option<Session>,
+    retired: Vec<Incarnation>,
+    pub(crate) heard: Option<Instant>,
+    pub(crate) said: Said,
+    /// Since when its addresses are to be covered.
+    pub(crate) covered_since: Option<Instant>,
+    /// It was covered for as long as may be.
+    pub(crate) lapsed: bool,
+    /// What it holds, as it said itself or others did while it could not be heard.
+    pub(crate) claims: BTreeMap<IpAddr, Claim>,
+    pub(crate) digest: u64,
+    pub(crate) list: Option<List>,
+    /// When all its claims were last asked for.
+    pub(crate) wished: Option<Instant>,
+    /// When it was last answered although it does not know this life.
+    pub(crate) greeted: Option<Instant>,
+    /// When claims of others were last relayed to it.
+    pub(crate) relayed: Option<Instant>,
+    pub(crate) reach: Reach,
+}
+
+/// A life of its speaker that knows this one.
+#[derive(Debug)]
+pub(crate) struct Session {
+    pub(crate) incarnation: Incarnation,
+    pub(crate) key: SenderKey,
+    pub(crate) tag: crate::keys::Tag,
+    pub(crate) sequence: u64,
+}
+
+/// Its last word.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Said {
+    /// After so long a silence it is gone.
+    pub(crate) detection: Duration,
+    pub(crate) condition: Condition,
+    pub(crate) mac: Option<Mac>,
+    pub(crate) networks: Vec<IpNetwork>,
+    pub(crate) reports: BTreeMap<PeerId, Report>,
+    /// Over all claims that it holds.
+    pub(crate) digest: u64,
+}
+
+/// A list of all claims, of which parts have come.
+#[derive(Debug)]
+pub(crate) struct List {
+    pub(crate) number: u32,
+    pub(crate) parts: u16,
+    pub(crate) come: BTreeMap<u16, Vec<Entry>>,
+}
+
+/// Whether its node's kernel answers for the node's own address.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Reach {
+    /// The first question since the last answer.
+    pub(crate) asked: Option<Instant>,
+    pub(crate) asked_last: Option<Instant>,
+    pub(crate) answered: Option<Instant>,
+}
+
+impl Peer {
+    pub(crate) fn new(name: NodeName, detection: Duration, now: Instant) -> Self {
+        Self {
+            name,
+            address: IpAddr::from([0; 4]),
+            known_mac: None,
+            standing: Standing::Unheard,
+            standing_since: now,
+            session: None,
+            retired: Vec::new(),
+            heard: None,
+            said: Said {
+                detection,
+                condition: Condition::default(),
+                mac: None,
+                networks: Vec::new(),
+                reports: BTreeMap::new(),
+                digest: 0,
+            },
+            covered_since: None,
+            lapsed: false,
+            claims: BTreeMap::new(),
+            digest: 0,
+            list: None,
+            wished: None,
+            greeted: None,
+            relayed: None,
+            reach: Reach::default(),
+        }
+    }
+
+    pub(crate) fn mac(&self) -> Option<Mac> {
+        self.said.mac.or(self.known_mac)
+    }
+
+    pub(crate) fn is_heard(&self, now: Instant) -> bool {
+        self.heard.is_some_and(|heard| now.saturating_duration_since(heard) < self.said.detection)
+    }
+
+    /// Whether it may take an address over, as far as it is known.
+    pub(crate) fn can_answer(&self) -> bool {
+        let hindered =
+            Condition::STARTING.and(Condition::RESTARTING).and(Condition::LEAVING).and(Condition::ISOLATED);
+        self.standing == Standing::Alive && !self.said.condition.has(hindered)
+    }
+
+    /// Whether its speaker will be back, or is just back, and its addresses are covered meanwhile.
+    pub(crate) fn is_restarting(&self) -> bool {
+        let back = self.said.condition.has(Condition::STARTING.and(Condition::RESTARTING));
+        match self.standing {
+            Standing::Gone => true,
+            Standing::Alive | Standing::Silent => back,
+            Standing::Unheard | Standing::Dead => false,
+        }
+    }
+
+    /// Whether all its claims are known here, as far as it has any.
+    pub(crate) fn is_told(&self) -> bool {
+        self.holds_nothing() || self.digest == self.said.digest
+    }
+
+    /// Whether it answers for nothing now, by its own word; what it held may stand all the same.
+    pub(crate) fn holds_nothing(&self) -> bool {
+        self.said.condition.has(Condition::STARTING.and(Condition::ISOLATED))
+    }
+
+    /// Whose datagram it is; nothing is believed yet.
+    pub(crate) fn met(&self, incarnation: Incarnation, sequence: u64) -> Met {
+        if self.retired.contains(&incarnation) {
+            return Met::Replayed;
+        }
+        match &self.session {
+            Some(session) if session.incarnation == incarnation && sequence <= session.sequence => {
+                Met::Replayed
+            }
+            Some(session) if session.incarnation == incarnation => Met::Known,
+            Some(_) | None => Met::New,
+        }
+    }
+
+    /// A new life begins, and the one before has ended.
+    pub(crate) fn begin(&mut self, session: Session) {
+        if let Some(before) = self.session.replace(session) {
+            if self.retired.len() >= MOST_RETIRED {
+                self.retired.remove(0);
+            }
+            self.retired.push(before.incarnation);
+        }
+        self.list = None;
+        self.wished = None;
+    }
+}
+
+/// Whose datagram it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Met {
+    /// Of the life that is known.
+    Known,
+    /// Of another one.
+    New,
+    /// Not to be believed.
+    Replayed,
+}
+
+impl Reach {
+    pub(crate) fn ask(&mut self, now: Instant) {
+        self.asked.get_or_insert(now);
+        self.asked_last = Some(now);
+    }
+
+    pub(crate) fn answer(&mut self, now: Instant) {
+        *self = Self { asked: None, asked_last: self.asked_last, answered: Some(now) };
+    }
+
+    /// Whether questions stayed without an answer for so long.
+    pub(crate) fn is_unanswered(&self, patience: Duration, now: Instant) -> bool {
+        self.asked.is_some_and(|asked| now.saturating_duration_since(asked) >= patience)
+    }
+}

@@ -1,0 +1,264 @@
+//! Who answers for an address, whatever happens to speakers, nodes and the segment between them.
+
+use std::net::IpAddr;
+use std::time::{Duration, Instant};
+
+use liveness::{Ballot, Carrier, Departure, Pace};
+use sim::{Kernel, Path, Segment, Setup};
+
+const MS: Duration = Duration::from_millis(1);
+const PACE: Pace =
+    Pace { interval: Duration::from_millis(40), multiplier: 3, cover: Duration::from_secs(10) };
+
+#[expect(clippy::disallowed_methods, reason = "virtual time has to begin somewhere")]
+fn segment(machines: usize, seed: u64) -> Segment {
+    Segment::new(Setup { machines, pace: PACE, seed }, Instant::now())
+}
+
+fn vip(low: u8) -> IpAddr {
+    IpAddr::from([10, 0, 200, low])
+}
+
+/// All machines, beginning with this one.
+fn ballot(segment: &Segment, first: usize, generation: u64) -> Ballot {
+    let count = segment.machines.len();
+    let ranked = (0..count).map(|place| segment.machines[(first + place) % count].name.clone()).collect();
+    Ballot { generation, ranked }
+}
+
+/// Machines that run for a second, each address placed on the machine of its number.
+fn running(machines: usize, addresses: u8, seed: u64) -> Segment {
+    let mut segment = segment(machines, seed);
+    for low in 0..addresses {
+        let ballot = ballot(&segment, usize::from(low) % machines, 1);
+        segment.ballot_to_all(vip(low), Some(&ballot));
+    }
+    segment.run(Duration::from_secs(2), |_| {});
+    segment
+}
+
+fn owner(segment: &Segment, address: IpAddr) -> Option<usize> {
+    let owners =
+        (0..segment.machines.len()).filter(|place| segment.machines[*place].owns(segment.now(), address));
+    let owners: Vec<_> = owners.collect();
+    assert!(owners.len() < 2, "{owners:?} own {address}");
+    owners.first().copied()
+}
+
+#[test]
+fn the_first_in_rank_owns_what_is_new() {
+    for machines in [1, 2, 3, 5, 16] {
+        let segment = running(machines, 8, 1);
+        for low in 0..8 {
+            assert_eq!(owner(&segment, vip(low)), Some(usize::from(low) % machines), "of {machines}");
+        }
+    }
+}
+
+/// How long nobody answers after something happened, and who answers then.
+fn outage(segment: &mut Segment, address: IpAddr, time: Duration) -> (Duration, Option<usize>) {
+    let start = segment.now();
+    let mut dark = Duration::ZERO;
+    segment.run(time, |segment| {
+        if segment.macs(address).is_empty() {
+            dark = segment.now() - start;
+        }
+    });
+    (dark, owner(segment, address))
+}
+
+#[test]
+fn a_dead_node_is_replaced_by_the_next_in_rank_within_150_ms() {
+    for machines in [2, 3, 5] {
+        let mut longest = Duration::ZERO;
+        for seed in 0..100 {
+            let mut segment = running(machines, 1, seed);
+            segment.power(0, Kernel::Off);
+            let (dark, next) = outage(&mut segment, vip(0), 1000 * MS);
+            assert_eq!(next, Some(1), "seed {seed}");
+            longest = longest.max(dark);
+        }
+        assert!(longest < 150 * MS, "{longest:?} with {machines}");
+    }
+}
+
+#[test]
+fn a_speaker_that_is_killed_on_a_living_node_is_covered_and_owns_the_same_when_it_is_back() {
+    for machines in [2, 3, 5] {
+        for seed in 0..20 {
+            let mut segment = running(machines, 1, seed);
+            let mac = segment.machines[0].mac;
+            segment.kill(0);
+            let mut dark = Duration::ZERO;
+            let start = segment.now();
+            segment.run(3000 * MS, |segment| {
+                let macs = segment.macs(vip(0));
+                if macs.is_empty() {
+                    dark = segment.now() - start;
+                } else {
+                    assert_eq!(macs, [mac].into());
+                }
+            });
+            assert!(dark < 170 * MS, "{dark:?} seed {seed}");
+            segment.start(0);
+            segment.run(3000 * MS, |segment| assert_eq!(segment.macs(vip(0)), [mac].into(), "seed {seed}"));
+            assert_eq!(owner(&segment, vip(0)), Some(0));
+            assert_eq!(segment.answers(vip(0)).len(), 1);
+        }
+    }
+}
+
+#[test]
+fn a_planned_restart_is_never_dark_and_moves_nothing() {
+    for machines in [2, 3, 5] {
+        for seed in 0..20 {
+            let mut segment = running(machines, 3, seed);
+            let mac = segment.machines[0].mac;
+            segment.stop(0, Departure::Restart, 200 * MS);
+            segment.run(1500 * MS, |segment| assert_eq!(segment.macs(vip(0)), [mac].into(), "seed {seed}"));
+            assert!(segment.machines[0].speaker.is_none());
+            segment.start(0);
+            segment.run(1500 * MS, |segment| assert_eq!(segment.macs(vip(0)), [mac].into(), "seed {seed}"));
+            assert_eq!(owner(&segment, vip(0)), Some(0));
+        }
+    }
+}
+
+#[test]
+fn a_speaker_that_does_not_come_back_is_covered_for_ten_seconds_and_then_replaced() {
+    let mut segment = running(3, 1, 1);
+    let mac = segment.machines[0].mac;
+    segment.kill(0);
+    segment.run(1000 * MS, |_| {});
+    segment.run(8500 * MS, |segment| assert_eq!(segment.macs(vip(0)), [mac].into()));
+    segment.run(1500 * MS, |_| {});
+    assert_eq!(owner(&segment, vip(0)), Some(1));
+    segment.start(0);
+    segment.run(3000 * MS, |_| {});
+    assert_eq!(owner(&segment, vip(0)), Some(1), "who comes back takes nothing");
+}
+
+#[test]
+fn a_frozen_speaker_answers_nothing_old_when_it_thaws() {
+    for (freeze, expected) in [(3000 * MS, 0), (15_000 * MS, 1)] {
+        for seed in 0..20 {
+            let mut segment = running(3, 1, seed);
+            segment.freeze(0, freeze);
+            segment.run(freeze + 2000 * MS, |segment| {
+                let answers = segment.answers(vip(0));
+                let macs = segment.macs(vip(0));
+                assert!(macs.len() < 2, "seed {seed}: {answers:?}");
+            });
+            assert_eq!(owner(&segment, vip(0)), Some(expected), "seed {seed}");
+        }
+    }
+}
+
+#[test]
+fn who_leaves_hands_over_without_a_gap() {
+    for seed in 0..20 {
+        let mut segment = running(3, 3, seed);
+        segment.stop(0, Departure::Leave, 300 * MS);
+        segment.run(2000 * MS, |segment| assert!(!segment.macs(vip(0)).is_empty(), "seed {seed}"));
+        assert_eq!(owner(&segment, vip(0)), Some(1));
+        assert_eq!(owner(&segment, vip(1)), Some(1));
+    }
+}
+
+#[test]
+fn a_newer_placement_moves_an_address_without_a_gap_and_an_older_owner_takes_nothing_back() {
+    for seed in 0..20 {
+        let mut segment = running(3, 1, seed);
+        let moved = ballot(&segment, 2, 2);
+        segment.ballot_to_all(vip(0), Some(&moved));
+        segment.run(1000 * MS, |segment| assert!(!segment.macs(vip(0)).is_empty(), "seed {seed}"));
+        assert_eq!(owner(&segment, vip(0)), Some(2));
+        segment.power(2, Kernel::Off);
+        segment.run(1000 * MS, |_| {});
+        assert_eq!(owner(&segment, vip(0)), Some(0), "the next in rank");
+        segment.power(2, Kernel::Running);
+        segment.start(2);
+        segment.run(3000 * MS, |segment| assert_eq!(segment.macs(vip(0)).len(), 1, "seed {seed}"));
+        assert_eq!(owner(&segment, vip(0)), Some(0), "a returning node takes nothing");
+    }
+}
+
+#[test]
+fn a_node_that_is_cut_off_falls_silent_and_yields_when_it_is_back() {
+    for machines in [2, 3, 5] {
+        for seed in 0..20 {
+            let mut segment = running(machines, 1, seed);
+            for other in 1..=machines {
+                segment.paths.set_both(0, other, Path { cut: true, ..Path::GOOD });
+            }
+            segment.run(1000 * MS, |_| {});
+            assert_eq!(owner(&segment, vip(0)), Some(1), "seed {seed}: the cut one is silent");
+            segment.paths.heal();
+            segment.run(2000 * MS, |segment| assert_eq!(segment.macs(vip(0)).len(), 1, "seed {seed}"));
+            assert_eq!(owner(&segment, vip(0)), Some(1));
+        }
+    }
+}
+
+#[test]
+fn a_link_that_is_lost_ends_ownership_at_once() {
+    let mut segment = running(3, 1, 3);
+    segment.carrier(0, Carrier::Down);
+    assert!(segment.answers(vip(0)).is_empty());
+    let (dark, next) = outage(&mut segment, vip(0), 1000 * MS);
+    assert!(dark < 150 * MS, "{dark:?}");
+    assert_eq!(next, Some(1));
+    segment.carrier(0, Carrier::Up);
+    segment.run(2000 * MS, |segment| assert_eq!(segment.macs(vip(0)).len(), 1));
+    assert_eq!(owner(&segment, vip(0)), Some(1));
+}
+
+#[test]
+fn two_that_a_third_hears_agree_although_they_do_not_hear_each_other() {
+    for seed in 0..20 {
+        let mut segment = running(3, 2, seed);
+        segment.paths.set_both(0, 1, Path { cut: true, ..Path::GOOD });
+        segment.run(5000 * MS, |segment| {
+            for low in 0..2 {
+                assert_eq!(segment.macs(vip(low)).len(), 1, "seed {seed}");
+            }
+        });
+        assert_eq!((owner(&segment, vip(0)), owner(&segment, vip(1))), (Some(0), Some(1)));
+    }
+}
+
+#[test]
+fn what_hears_nobody_because_the_port_is_closed_everywhere_goes_by_rank() {
+    for seed in 0..20 {
+        let mut segment = segment(3, seed);
+        for one in 0..3 {
+            for other in 0..3 {
+                segment.paths.set(one, other, Path { closed: true, ..Path::GOOD });
+            }
+        }
+        let first = ballot(&segment, 1, 1);
+        segment.ballot_to_all(vip(0), Some(&first));
+        segment.run(5000 * MS, |segment| assert!(segment.macs(vip(0)).len() < 2, "seed {seed}"));
+        assert_eq!(owner(&segment, vip(0)), Some(1), "seed {seed}");
+    }
+}
+
+#[test]
+fn two_owners_after_a_heal_are_one_within_200_ms() {
+    for seed in 0..50 {
+        let mut segment = running(5, 4, seed);
+        for one in 0..2 {
+            for other in 2..5 {
+                segment.paths.set_both(one, other, Path { cut: true, ..Path::GOOD });
+            }
+        }
+        segment.run(3000 * MS, |_| {});
+        segment.paths.heal();
+        segment.run(200 * MS, |_| {});
+        segment.run(2000 * MS, |segment| {
+            for low in 0..4 {
+                assert_eq!(segment.macs(vip(low)).len(), 1, "seed {seed}");
+            }
+        });
+    }
+}

@@ -1,0 +1,318 @@
+//! Thousands of seeded schedules of everything that can go wrong at once. `SEED=n` runs one of them, `SEEDS=n` as many.
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+use std::time::{Duration, Instant};
+
+use liveness::{Ballot, Carrier, Departure, Pace};
+use sim::{Chance, Kernel, Path, Segment, Setup};
+
+const MS: Duration = Duration::from_millis(1);
+const PACE: Pace =
+    Pace { interval: Duration::from_millis(40), multiplier: 3, cover: Duration::from_secs(10) };
+const ADDRESSES: u8 = 4;
+/// How long after the last disturbance everything must be in order, restarts and cover apart.
+const SETTLED: Duration = Duration::from_millis(400);
+/// And so long with them.
+const AT_REST: Duration = Duration::from_secs(14);
+
+fn vip(low: u8) -> IpAddr {
+    IpAddr::from([10, 0, 200, low])
+}
+
+fn vips() -> impl Iterator<Item = IpAddr> {
+    (0..ADDRESSES).map(vip)
+}
+
+struct Storm {
+    segment: Segment,
+    chance: Chance,
+    generation: u64,
+    story: Vec<String>,
+    start: Instant,
+}
+
+impl Storm {
+    #[expect(clippy::disallowed_methods, reason = "virtual time has to begin somewhere")]
+    fn new(seed: u64) -> Self {
+        let mut chance = Chance::new(seed);
+        let machines = 2 + chance.below(5);
+        let start = Instant::now();
+        let segment = Segment::new(Setup { machines, pace: PACE, seed }, start);
+        let mut storm =
+            Self { segment, chance, generation: 1, story: vec![format!("{machines} machines")], start };
+        for low in 0..ADDRESSES {
+            let ballot = storm.ballot();
+            storm.segment.ballot_to_all(vip(low), Some(&ballot));
+        }
+        storm.segment.run(2000 * MS, |_| {});
+        storm
+    }
+
+    fn note(&mut self, what: String) {
+        let at = self.segment.now() - self.start;
+        self.story.push(format!("{at:?}: {what}"));
+    }
+
+    fn any(&mut self) -> usize {
+        self.chance.below(self.segment.machines.len())
+    }
+
+    /// Some machines in some order, at least one.
+    fn ballot(&mut self) -> Ballot {
+        let mut nodes: Vec<_> = self.segment.machines.iter().map(|machine| machine.name.clone()).collect();
+        let mut ranked = Vec::new();
+        while !nodes.is_empty() {
+            ranked.push(nodes.remove(self.chance.below(nodes.len())));
+        }
+        if self.chance.happens(200) {
+            ranked.truncate(1 + self.chance.below(ranked.len()));
+        }
+        Ballot { generation: self.generation, ranked }
+    }
+
+    fn step(&mut self) {
+        let one = self.any();
+        match self.chance.below(16) {
+            0 => {
+                self.note(format!("kill {one}"));
+                self.segment.kill(one);
+            }
+            1 | 2 => {
+                self.note(format!("start {one}"));
+                self.segment.power(one, Kernel::Running);
+                self.segment.start(one);
+            }
+            3 => {
+                self.note(format!("restart {one}"));
+                self.segment.stop(one, Departure::Restart, 200 * MS);
+            }
+            4 => {
+                self.note(format!("{one} leaves"));
+                self.segment.stop(one, Departure::Leave, 500 * MS);
+            }
+            5 => {
+                self.note(format!("power off {one}"));
+                self.segment.power(one, Kernel::Off);
+            }
+            6 => {
+                let time = self.chance.between(10 * MS, 15_000 * MS);
+                self.note(format!("freeze {one} for {time:?}"));
+                self.segment.freeze(one, time);
+            }
+            7 => {
+                let carrier = if self.chance.happens(500) { Carrier::Up } else { Carrier::Down };
+                self.note(format!("carrier {carrier:?} at {one}"));
+                self.segment.carrier(one, carrier);
+            }
+            8 => self.part(),
+            9 => self.part_in_two(),
+            10 => self.blur(),
+            11 | 12 => {
+                self.note("heal".into());
+                self.segment.paths.heal();
+            }
+            13 => self.place(),
+            14 => self.renew(),
+            _ => {}
+        }
+    }
+
+    /// Nothing passes from one to another, or either way.
+    fn part(&mut self) {
+        let (one, other) = (self.any(), self.chance.below(self.segment.machines.len() + 1));
+        let cut = Path { cut: true, ..Path::GOOD };
+        if self.chance.happens(500) {
+            self.note(format!("nothing passes between {one} and {other}"));
+            self.segment.paths.set_both(one, other, cut);
+        } else {
+            self.note(format!("nothing passes from {one} to {other}"));
+            self.segment.paths.set(one, other, cut);
+        }
+    }
+
+    fn part_in_two(&mut self) {
+        let count = self.segment.machines.len() + 1;
+        let sides: Vec<_> = (0..count).map(|_| self.chance.happens(500)).collect();
+        self.note(format!("in two: {sides:?}"));
+        for one in 0..count {
+            for other in (0..count).filter(|other| sides[one] != sides[*other]) {
+                self.segment.paths.set_both(one, other, Path { cut: true, ..Path::GOOD });
+            }
+        }
+    }
+
+    fn blur(&mut self) {
+        let path = Path {
+            loss: u16::try_from(self.chance.below(300)).unwrap(),
+            duplicates: u16::try_from(self.chance.below(300)).unwrap(),
+            delay: self.chance.between(MS, 60 * MS),
+            ..Path::GOOD
+        };
+        self.note(format!("{path:?}"));
+        let count = self.segment.machines.len() + 1;
+        for one in 0..count {
+            for other in 0..count {
+                if !self.segment.paths.get(one, other).cut {
+                    self.segment.paths.set(one, other, path);
+                }
+            }
+        }
+    }
+
+    /// The controller places an address; each speaker hears of it in its own time.
+    fn place(&mut self) {
+        self.generation += 1;
+        let low = u8::try_from(self.chance.below(usize::from(ADDRESSES))).unwrap();
+        let ballot = self.ballot();
+        self.note(format!("{} is placed: {ballot:?}", vip(low)));
+        for place in 0..self.segment.machines.len() {
+            self.segment.ballot(place, vip(low), Some(&ballot));
+            let time = self.chance.between(Duration::ZERO, 50 * MS);
+            self.run(time);
+        }
+    }
+
+    /// An address is taken away and given out again.
+    fn renew(&mut self) {
+        let low = u8::try_from(self.chance.below(usize::from(ADDRESSES))).unwrap();
+        self.note(format!("{} is renewed", vip(low)));
+        self.segment.ballot_to_all(vip(low), None);
+        let time = self.chance.between(MS, 400 * MS);
+        self.run(time);
+        let ballot = self.ballot();
+        self.segment.ballot_to_all(vip(low), Some(&ballot));
+    }
+
+    fn run(&mut self, time: Duration) {
+        self.segment.run(time, |_| {});
+    }
+
+    /// The storm is over: what is lost at random passes again; what is cut stays cut.
+    fn calm(&mut self) {
+        self.note("calm".into());
+        let count = self.segment.machines.len() + 1;
+        for one in 0..count {
+            for other in 0..count {
+                let cut = self.segment.paths.get(one, other).cut;
+                self.segment.paths.set(one, other, Path { cut, ..Path::GOOD });
+            }
+        }
+    }
+
+    fn hear_each_other(&self, one: usize, other: usize) -> bool {
+        let awake = |place: usize| self.segment.machines[place].is_awake(self.segment.now());
+        awake(one) && awake(other) && self.segment.passes(one, other) && self.segment.passes(other, one)
+    }
+
+    /// Machines that hear each other, directly or over others.
+    fn component(&self, of: usize) -> BTreeSet<usize> {
+        let mut known = BTreeSet::from([of]);
+        let mut next = vec![of];
+        while let Some(one) = next.pop() {
+            let heard = (0..self.segment.machines.len()).filter(|other| self.hear_each_other(one, *other));
+            next.extend(heard.filter(|other| known.insert(*other)).collect::<Vec<_>>());
+        }
+        known
+    }
+
+    fn is_clique(&self, all: &BTreeSet<usize>) -> bool {
+        let pairs = all.iter().flat_map(|one| all.iter().map(move |other| (*one, *other)));
+        pairs.into_iter().all(|(one, other)| one == other || self.hear_each_other(one, other))
+    }
+
+    fn check_at_most_one(&self) {
+        for address in vips() {
+            let answers = self.segment.answers(address);
+            for (one, mac) in &answers {
+                for (other, others) in &answers {
+                    let third = |place: usize| {
+                        self.hear_each_other(*one, place) && self.hear_each_other(*other, place)
+                    };
+                    let related =
+                        self.hear_each_other(*one, *other) || (0..self.segment.machines.len()).any(third);
+                    assert!(
+                        mac == others || !related,
+                        "{one} and {other} both answer for {address}: {answers:?}"
+                    );
+                }
+            }
+        }
+    }
+
+    /// Where all hear each other and somebody may answer, somebody does.
+    fn check_somebody(&self) {
+        for start in 0..self.segment.machines.len() {
+            let all = self.component(start);
+            let machine = |place: &usize| &self.segment.machines[*place];
+            let gateway = self.segment.gateway();
+            let reaches =
+                |place: &usize| self.segment.passes(*place, gateway) && self.segment.passes(gateway, *place);
+            if !self.is_clique(&all) || !machine(&start).is_awake(self.segment.now()) {
+                continue;
+            }
+            // One alone cannot know whether it is cut off, unless it reaches the gateway.
+            if all.len() < 2 && !all.iter().all(reaches) {
+                continue;
+            }
+            // Of a node that some reach one way only, nobody can say whether it answers.
+            let half = |place: usize| {
+                !all.contains(&place)
+                    && all
+                        .iter()
+                        .any(|one| self.segment.passes(*one, place) || self.segment.passes(place, *one))
+                    && machine(&place).kernel == Kernel::Running
+                    && machine(&place).carrier == Carrier::Up
+            };
+            if (0..self.segment.machines.len()).any(half) {
+                continue;
+            }
+            for address in vips() {
+                let may = |place: &usize| {
+                    let one = machine(place);
+                    let ballot = one.ballots.get(&address);
+                    one.carrier == Carrier::Up
+                        && one.is_awake(self.segment.now())
+                        && ballot.is_some_and(|ballot| ballot.ranked.contains(&one.name))
+                };
+                let answers = self.segment.answers(address);
+                let answered = answers.keys().any(|place| all.contains(place));
+                assert!(answered || !all.iter().any(may), "nobody of {all:?} answers for {address}");
+            }
+        }
+    }
+}
+
+fn weather(seed: u64) {
+    let mut storm = Storm::new(seed);
+    let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+        for _ in 0..3 {
+            for _ in 0..2 + storm.chance.below(12) {
+                storm.step();
+                let pause = storm.chance.between(MS, 2000 * MS);
+                let pause = if storm.chance.happens(300) { pause / 50 } else { pause };
+                storm.run(pause);
+            }
+            storm.calm();
+            storm.run(AT_REST + SETTLED);
+            for _ in 0..200 {
+                storm.run(5 * MS);
+                storm.check_at_most_one();
+                storm.check_somebody();
+            }
+        }
+    }));
+    if let Err(failure) = outcome {
+        println!("seed {seed}:\n{}", storm.story.join("\n"));
+        std::panic::resume_unwind(failure);
+    }
+}
+
+#[test]
+fn after_every_storm_there_is_one_owner() {
+    let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
+    match number("SEED") {
+        Some(seed) => weather(seed),
+        None => (0..number("SEEDS").unwrap_or(1000)).for_each(weather),
+    }
+}
