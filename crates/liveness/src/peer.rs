@@ -40,6 +40,8 @@ pub(crate) struct Peer {
     pub(crate) session: Option<Session>,
     retired: Vec<Incarnation>,
     pub(crate) heard: Option<Instant>,
+    /// Whether it was heard when that was last asked.
+    pub(crate) was_heard: bool,
     pub(crate) said: Said,
     /// Since when its addresses are to be covered.
     pub(crate) covered_since: Option<Instant>,
@@ -108,6 +110,7 @@ impl Peer {
             session: None,
             retired: Vec::new(),
             heard: None,
+            was_heard: false,
             said: Said {
                 detection,
                 condition: Condition::default(),

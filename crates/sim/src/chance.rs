@@ -24,6 +24,11 @@ impl Chance {
         usize::try_from(self.any() % end).unwrap_or_default()
     }
 
+    /// So many in a thousand, below this.
+    pub fn permille(&mut self, end: u16) -> u16 {
+        u16::try_from(self.below(usize::from(end))).unwrap_or(end)
+    }
+
     /// Whether something happens that happens so often in a thousand.
     pub fn happens(&mut self, permille: u16) -> bool {
         self.any() % 1000 < u64::from(permille)

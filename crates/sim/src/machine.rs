@@ -56,6 +56,8 @@ pub(crate) enum Arrival {
     Datagram(Vec<u8>),
     Answer(IpAddr, Mac),
     Foreign(IpAddr, Mac),
+    Ballot(IpAddr, Option<Ballot>),
+    Link(Link),
 }
 
 impl Machine {
@@ -79,14 +81,14 @@ impl Machine {
     }
 
     /// Whether its speaker runs and is not frozen.
-    pub fn is_awake(&self, now: Instant) -> bool {
-        let awake = |speaker: &Speaker| speaker.frozen_until.is_none_or(|until| until <= now);
+    pub fn is_awake(&self) -> bool {
+        let awake = |speaker: &Speaker| speaker.frozen_until.is_none();
         self.kernel == Kernel::Running && self.speaker.as_ref().is_some_and(awake)
     }
 
     /// The MAC that it answers with for an address, at this moment.
-    pub fn answers_with(&self, now: Instant, address: IpAddr) -> Option<Mac> {
-        if !self.is_awake(now) || self.carrier == Carrier::Down {
+    pub fn answers_with(&self, address: IpAddr) -> Option<Mac> {
+        if !self.is_awake() || self.carrier == Carrier::Down {
             return None;
         }
         match self.speaker.as_ref()?.answers.get(&address)? {
@@ -97,7 +99,7 @@ impl Machine {
     }
 
     /// Whether it owns an address.
-    pub fn owns(&self, now: Instant, address: IpAddr) -> bool {
-        self.answers_with(now, address) == Some(self.mac)
+    pub fn owns(&self, address: IpAddr) -> bool {
+        self.answers_with(address) == Some(self.mac)
     }
 }

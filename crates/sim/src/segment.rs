@@ -117,16 +117,21 @@ impl Segment {
     /// Ends a speaker in order: it says so, and ends once it is covered, or after that time.
     pub fn stop(&mut self, place: Place, departure: Departure, at_most: Duration) {
         let now = self.now;
-        self.with(place, |speaker| {
+        let awake = self.machines.get(place).is_some_and(|machine| machine.is_awake());
+        let speaker = self.machines.get_mut(place).and_then(|machine| machine.speaker.as_mut());
+        if let Some(speaker) = speaker.filter(|_| awake) {
             speaker.node.depart(now, departure);
             speaker.ending = Some(now + at_most);
-        });
+            self.act(place);
+        }
     }
 
     /// A speaker does not run for this long; packets queue.
     pub fn freeze(&mut self, place: Place, time: Duration) {
         let until = self.now + time;
-        self.with(place, |speaker| speaker.frozen_until = Some(until));
+        if let Some(speaker) = self.machines.get_mut(place).and_then(|machine| machine.speaker.as_mut()) {
+            speaker.frozen_until = Some(until);
+        }
         self.schedule(until, Event::Wake(place));
     }
 
@@ -142,22 +147,20 @@ impl Segment {
 
     /// Takes a machine's link away, or gives it back.
     pub fn carrier(&mut self, place: Place, carrier: Carrier) {
-        let now = self.now;
         let Some(machine) = self.machines.get_mut(place) else { return };
         machine.carrier = carrier;
         let link = machine.link();
-        self.with(place, |speaker| speaker.node.set_link(now, link));
+        self.hand(place, Arrival::Link(link));
     }
 
     /// What the API tells one machine of an address; `None`: nobody is to answer for it any more.
     pub fn ballot(&mut self, place: Place, address: IpAddr, ballot: Option<&Ballot>) {
-        let now = self.now;
         let Some(machine) = self.machines.get_mut(place) else { return };
         match ballot {
             Some(ballot) => machine.ballots.insert(address, ballot.clone()),
             None => machine.ballots.remove(&address),
         };
-        self.with(place, |speaker| speaker.node.set_ballot(now, address, ballot));
+        self.hand(place, Arrival::Ballot(address, ballot.cloned()));
     }
 
     /// The same to all of them at once.
@@ -184,9 +187,7 @@ impl Segment {
     /// Machines that answer for an address with these MACs at this moment.
     pub fn answers(&self, address: IpAddr) -> BTreeMap<Place, Mac> {
         let answers = self.machines.iter().enumerate();
-        answers
-            .filter_map(|(place, machine)| Some((place, machine.answers_with(self.now, address)?)))
-            .collect()
+        answers.filter_map(|(place, machine)| Some((place, machine.answers_with(address)?))).collect()
     }
 
     /// The MACs that a client at the switch hears for an address.
@@ -199,20 +200,6 @@ impl Segment {
         let has_link = |place: Place| self.machines.get(place).is_none_or(|one| one.carrier == Carrier::Up);
         let path = self.paths.get(from, to);
         !path.cut && !path.closed && has_link(from) && has_link(to)
-    }
-
-    fn with(&mut self, place: Place, change: impl FnOnce(&mut Speaker)) {
-        let now = self.now;
-        if let Some(machine) = self.machines.get_mut(place)
-            && machine.kernel == Kernel::Running
-            && let Some(speaker) = &mut machine.speaker
-        {
-            let frozen = speaker.frozen_until.is_some_and(|until| until > now);
-            change(speaker);
-            if !frozen {
-                self.act(place);
-            }
-        }
     }
 
     fn schedule(&mut self, at: Instant, event: Event) {
@@ -229,12 +216,18 @@ impl Segment {
     }
 
     fn arrives(&mut self, place: Place, arrival: Arrival) {
-        let now = self.now;
-        let Some(machine) = self.machines.get_mut(place) else { return };
-        if machine.kernel == Kernel::Off || machine.carrier == Carrier::Down {
-            return;
+        let there = |machine: &Machine| machine.kernel == Kernel::Running && machine.carrier == Carrier::Up;
+        if self.machines.get(place).is_some_and(there) {
+            self.hand(place, arrival);
         }
-        let Some(speaker) = &mut machine.speaker else { return };
+    }
+
+    /// A speaker that is frozen finds it when it thaws.
+    fn hand(&mut self, place: Place, arrival: Arrival) {
+        let now = self.now;
+        let Some(speaker) = self.machines.get_mut(place).and_then(|machine| machine.speaker.as_mut()) else {
+            return;
+        };
         speaker.inbox.push(arrival);
         if speaker.frozen_until.is_none_or(|until| until <= now) {
             self.wake(place);
@@ -254,6 +247,8 @@ impl Segment {
         for arrival in std::mem::take(&mut speaker.inbox) {
             match arrival {
                 Arrival::Datagram(mut datagram) => speaker.node.handle_datagram(now, &mut datagram),
+                Arrival::Ballot(address, ballot) => speaker.node.set_ballot(now, address, ballot.as_ref()),
+                Arrival::Link(link) => speaker.node.set_link(now, link),
                 Arrival::Answer(address, mac) => speaker.node.handle_answer(now, address, mac),
                 Arrival::Foreign(address, mac) => {
                     if speaker.answers.get(&address) == Some(&Answer::Owned) {
@@ -349,12 +344,11 @@ impl Segment {
     }
 
     fn question(&mut self, from: Place, at: Place, about: IpAddr) {
-        let now = self.now;
         let answer = match self.machines.get(at) {
             None => (about == GATEWAY).then_some(GATEWAYS_MAC),
             Some(machine) if machine.kernel == Kernel::Off => None,
             Some(machine) if machine.address == about => Some(machine.mac),
-            Some(machine) => machine.answers_with(now, about),
+            Some(machine) => machine.answers_with(about),
         };
         let Some(mac) = answer else { return };
         for time in self.carry(at, from) {

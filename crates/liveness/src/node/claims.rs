@@ -10,7 +10,7 @@ use siphasher::sip::SipHasher13;
 use super::{Cause, Mine, Node, Output};
 use crate::ids::{Claim, PeerId};
 use crate::peer::List;
-use crate::wire::{ClaimState, Claims, Entry};
+use crate::wire::{ClaimState, Claims, Entry, Report};
 
 /// A list of claims comes in at most this many parts: a hundred thousand claims.
 const MOST_PARTS: u16 = 4096;
@@ -49,7 +49,11 @@ impl Node {
         let unheard = self.peers.get(&claimant).is_some_and(|peer| !peer.is_heard(now));
         if claimant == sender || unheard {
             match entry.state {
-                ClaimState::Held => self.put_claim(entry.address, entry.claim),
+                ClaimState::Held => {
+                    if self.put_claim(entry.address, entry.claim) && claimant == sender {
+                        self.pass_on(now, entry);
+                    }
+                }
                 ClaimState::Released => self.drop_claim(entry.address, entry.claim),
             }
         }
@@ -93,12 +97,23 @@ impl Node {
         }
     }
 
-    /// Another speaker holds an address. Where that is not new, nothing happens.
-    fn put_claim(&mut self, address: IpAddr, claim: Claim) {
-        let Some(peer) = self.peers.get_mut(&claim.node) else { return };
+    /// Speakers that do not hear the claimant hear of the claim from here.
+    fn pass_on(&mut self, now: Instant, entry: Entry) {
+        let claimant = entry.claim.node;
+        for (id, peer) in &self.peers {
+            let hears = peer.said.reports.get(&claimant) == Some(&Report::Heard);
+            if *id != claimant && peer.is_heard(now) && !hears {
+                self.mail.pass_on(*id, entry.address, entry.claim);
+            }
+        }
+    }
+
+    /// Another speaker holds an address. `false`: that is not new.
+    fn put_claim(&mut self, address: IpAddr, claim: Claim) -> bool {
+        let Some(peer) = self.peers.get_mut(&claim.node) else { return false };
         let before = peer.claims.get(&address).copied();
         if before.is_some_and(|before| before >= claim) {
-            return;
+            return false;
         }
         peer.claims.insert(address, claim);
         peer.digest = peer.digest.wrapping_add(share(address, claim));
@@ -116,6 +131,7 @@ impl Node {
             self.outputs.push_back(Output::Announce(address));
             self.mail.tell(claim.node, address);
         }
+        true
     }
 
     fn drop_claim(&mut self, address: IpAddr, claim: Claim) {

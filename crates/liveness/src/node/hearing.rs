@@ -1,5 +1,6 @@
 //! What comes from other speakers.
 
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use super::Node;
@@ -90,6 +91,7 @@ impl Node {
         let Some(peer) = self.peers.get_mut(&id) else { return };
         let before = std::mem::replace(&mut peer.said, said);
         peer.heard = Some(now);
+        peer.reach.asked = None;
         let says_else = |peer: &Peer| {
             before.condition != peer.said.condition
                 || before.networks != peer.said.networks
@@ -101,7 +103,7 @@ impl Node {
         }
         self.judge(now, id);
         self.mind_cover(now, id);
-        self.take_reports(now, id);
+        self.take_reports(now, id, &before.reports, met);
         self.told(now, id, claims);
         self.mind_claims(now, id, met);
         match wish {
@@ -127,36 +129,45 @@ impl Node {
 
     /// Of those that only others watch, their watchers tell; and what one speaker says may change what is held of
     /// another.
-    fn take_reports(&mut self, now: Instant, id: PeerId) {
+    fn take_reports(&mut self, now: Instant, id: PeerId, before: &BTreeMap<PeerId, Report>, met: Met) {
         let Some(peer) = self.peers.get(&id) else { return };
-        let reports: Vec<_> = peer.said.reports.iter().map(|(about, report)| (*about, *report)).collect();
-        for (about, report) in reports {
-            if about == self.id || about == id || !self.peers.contains_key(&about) {
-                continue;
+        let reports = peer.said.reports.clone();
+        let others: Vec<_> = self.peers.keys().copied().filter(|about| *about != id).collect();
+        for about in others {
+            let report = reports.get(&about).copied();
+            if report != Some(Report::Heard) {
+                let changed = met == Met::New || before.get(&about).copied() != report;
+                self.relay(now, id, about, changed);
             }
+            let Some(report) = report else { continue };
             if self.watches(about) {
                 self.judge(now, about);
-                if report != Report::Heard {
-                    self.relay(now, id, about);
-                }
             } else if self.watchers(about).any(|watcher| watcher == id) {
-                let heard = self.peers.get(&about).is_some_and(|about| about.is_heard(now));
-                match report {
-                    Report::Heard => self.set_standing(now, about, Standing::Alive),
-                    Report::Gone if !heard => self.set_standing(now, about, Standing::Gone),
-                    Report::Dead if !heard => self.set_standing(now, about, Standing::Dead),
-                    Report::Silent | Report::Gone | Report::Dead => {}
-                }
+                self.adopt(now, about, report);
             }
         }
     }
 
-    /// A speaker does not hear another, which is heard here: it is told of that one's claims.
-    fn relay(&mut self, now: Instant, to: PeerId, about: PeerId) {
-        let heard = self.peers.get(&about).is_some_and(|peer| peer.is_heard(now) && !peer.claims.is_empty());
+    /// A watcher's verdict on a speaker that this one does not watch.
+    fn adopt(&mut self, now: Instant, about: PeerId, report: Report) {
+        let heard = self.peers.get(&about).is_some_and(|about| about.is_heard(now));
+        match report {
+            Report::Heard => self.set_standing(now, about, Standing::Alive),
+            Report::Gone if !heard => self.set_standing(now, about, Standing::Gone),
+            Report::Dead if !heard => self.set_standing(now, about, Standing::Dead),
+            Report::Silent | Report::Gone | Report::Dead => {}
+        }
+    }
+
+    /// A speaker does not hear another: it is told what that one holds, once it says so, and again for as long as that
+    /// one is heard here.
+    fn relay(&mut self, now: Instant, to: PeerId, about: PeerId, changed: bool) {
+        let Some(absent) = self.peers.get(&about).filter(|absent| !absent.claims.is_empty()) else { return };
+        let heard = absent.is_heard(now);
         let pause = self.pace.detection();
-        let Some(peer) = self.peers.get_mut(&to).filter(|_| heard) else { return };
-        if peer.relayed.is_none_or(|last| now.saturating_duration_since(last) >= pause) {
+        let Some(peer) = self.peers.get_mut(&to) else { return };
+        let late = peer.relayed.is_none_or(|last| now.saturating_duration_since(last) >= pause);
+        if changed || (heard && late) {
             peer.relayed = Some(now);
             self.mail.relay(to, about);
         }

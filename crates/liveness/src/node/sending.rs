@@ -27,6 +27,7 @@ pub(super) struct Mail {
     tell: BTreeMap<PeerId, BTreeSet<IpAddr>>,
     lists: BTreeSet<PeerId>,
     relays: BTreeSet<(PeerId, PeerId)>,
+    passed: BTreeSet<(PeerId, IpAddr, Claim)>,
     greetings: BTreeMap<PeerId, Incarnation>,
     spread: BTreeSet<PeerId>,
 }
@@ -68,6 +69,11 @@ impl Mail {
         self.relays.insert((to, about));
     }
 
+    /// A claim of another speaker.
+    pub(super) fn pass_on(&mut self, to: PeerId, address: IpAddr, claim: Claim) {
+        self.passed.insert((to, address, claim));
+    }
+
     /// A word to a life that does not know this one.
     pub(super) fn greet(&mut self, to: PeerId, incarnation: Incarnation) {
         self.greetings.insert(to, incarnation);
@@ -79,13 +85,14 @@ impl Mail {
     }
 
     fn is_empty(&self) -> bool {
-        let Self { all, urgent, changed, released, tell, lists, relays, greetings, spread } = self;
+        let Self { all, urgent, changed, released, tell, lists, relays, passed, greetings, spread } = self;
         !all && urgent.is_empty()
             && changed.is_empty()
             && released.is_empty()
             && tell.is_empty()
             && lists.is_empty()
             && relays.is_empty()
+            && passed.is_empty()
             && greetings.is_empty()
             && spread.is_empty()
     }
@@ -183,6 +190,10 @@ impl Node {
             let entries = addresses.iter().filter_map(|address| self.held_entry(*address));
             news.entry(*to).or_default().extend(entries);
         }
+        for (to, address, claim) in &mail.passed {
+            let entry = Entry { address: *address, claim: *claim, state: ClaimState::Held };
+            news.entry(*to).or_default().push(entry);
+        }
         for (to, about) in &mail.relays {
             let claims = self.peers.get(about).into_iter().flat_map(|peer| &peer.claims);
             let entries = claims.map(|(address, claim)| Entry {
@@ -192,6 +203,7 @@ impl Node {
             });
             news.entry(*to).or_default().extend(entries);
         }
+        news.retain(|_, entries| !entries.is_empty());
         news
     }
 

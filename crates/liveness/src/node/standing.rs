@@ -116,6 +116,13 @@ impl Node {
     }
 
     pub(super) fn judge(&mut self, now: Instant, id: PeerId) {
+        let watches = self.watches(id);
+        let Some(peer) = self.peers.get_mut(&id) else { return };
+        let heard = peer.is_heard(now);
+        if std::mem::replace(&mut peer.was_heard, heard) && !heard && watches {
+            // Others may only wait for this word: as long as it is not said, what was said before is a veto.
+            self.tell_watchers(id, Wish::Answer);
+        }
         let Some(peer) = self.peers.get(&id) else { return };
         let standing = self.verdict(now, id, peer);
         self.set_standing(now, id, standing);
@@ -126,8 +133,8 @@ impl Node {
             return Standing::Alive;
         }
         match peer.standing {
-            Standing::Unheard | Standing::Dead => peer.standing,
             _ if self.others_say(now, id, Report::Gone) => Standing::Gone,
+            Standing::Unheard | Standing::Dead => peer.standing,
             standing if self.is_held(now) || !self.watches(id) => standing,
             Standing::Alive | Standing::Silent if peer.reach.is_unanswered(PATIENCE, now) => Standing::Dead,
             Standing::Gone if peer.reach.is_unanswered(self.pace.detection(), now) => Standing::Dead,
@@ -166,7 +173,6 @@ impl Node {
                 self.drop_claims(id);
             }
             Standing::Alive => {
-                peer.reach.asked = None;
                 if !peer.is_restarting() {
                     peer.covered_since = None;
                     peer.lapsed = false;
@@ -176,13 +182,16 @@ impl Node {
         }
         self.all_dirty = true;
         if self.watches(id) {
-            let wish = if standing == Standing::Silent { Wish::Answer } else { Wish::Nothing };
-            let others: Vec<_> = self.watchers(id).filter(|watcher| *watcher != self.id).collect();
-            others.into_iter().for_each(|watcher| self.mail.urgent(watcher, wish));
+            self.tell_watchers(id, Wish::Nothing);
             if self.is_sparse() && before != Standing::Unheard && standing != Standing::Silent {
                 self.mail.spread(id);
             }
         }
+    }
+
+    fn tell_watchers(&mut self, of: PeerId, wish: Wish) {
+        let others: Vec<_> = self.watchers(of).filter(|watcher| *watcher != self.id).collect();
+        others.into_iter().for_each(|watcher| self.mail.urgent(watcher, wish));
     }
 
     /// Asks a node's kernel whether it is there, while its speaker is overdue.
