@@ -175,6 +175,8 @@ impl Metrics {
             ("advertisement", before.advertisements, now.advertisements),
             ("gratuitous", before.gratuitous, now.gratuitous),
             ("defence", before.defences, now.defences),
+            ("question", before.questions, now.questions),
+            ("answer", before.answers, now.answers),
             ("foreign", before.foreign, now.foreign),
             ("not_ours", before.not_ours, now.not_ours),
             ("own", before.own, now.own),

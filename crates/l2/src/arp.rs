@@ -84,27 +84,28 @@ pub(crate) fn gratuitous(mac: Mac, address: Ipv4Addr) -> [Frame; 2] {
 
 /// The ARP Announcement of RFC 5227 §2.3.
 pub(crate) fn announcement(mac: Mac, address: Ipv4Addr) -> Frame {
-    let request = Packet {
-        operation: Operation::Request,
-        sender_mac: mac,
-        sender: address,
-        target_mac: Mac::ZERO,
-        target: address,
-    };
-    emit(Header { destination: Mac::BROADCAST, source: mac }, &request)
+    request(mac, address, address, None)
 }
 
-/// The answer to a request. It goes to where the frame came from, and names whom the packet named: the two differ
-/// when a bridge (Wi-Fi, a hypervisor) translates MACs, and then only the frame's source is reachable.
-pub(crate) fn reply(mac: Mac, request_header: Header, request: &Packet) -> Frame {
+/// Asks who has an address, in the name of the sender; of all stations, or of one.
+pub(crate) fn request(mac: Mac, sender: Ipv4Addr, target: Ipv4Addr, of: Option<Mac>) -> Frame {
+    let target_mac = of.unwrap_or(Mac::ZERO);
+    let request = Packet { operation: Operation::Request, sender_mac: mac, sender, target_mac, target };
+    emit(Header { destination: of.unwrap_or(Mac::BROADCAST), source: mac }, &request)
+}
+
+/// The answer to a request: where the target is. It goes to where the frame came from, and names whom the packet
+/// named: the two differ when a bridge (Wi-Fi, a hypervisor) translates MACs, and then only the frame's source is
+/// reachable.
+pub(crate) fn reply(source: Mac, target_at: Mac, request_header: Header, request: &Packet) -> Frame {
     let reply = Packet {
         operation: Operation::Reply,
-        sender_mac: mac,
+        sender_mac: target_at,
         sender: request.target,
         target_mac: request.sender_mac,
         target: request.sender,
     };
-    emit(Header { destination: request_header.source, source: mac }, &reply)
+    emit(Header { destination: request_header.source, source }, &reply)
 }
 
 #[cfg(test)]

@@ -150,15 +150,36 @@ fn link_layer_address(body: &[u8]) -> Result<Mac, Malformed> {
 /// a neighbour that has us as router for another address keeps that by itself.
 pub(crate) fn emit(header: Header, advertisement: &Advertisement) -> Frame {
     let solicited = if advertisement.cause == Cause::Solicited { SOLICITED } else { 0 };
-    let flags = [OVERRIDE | solicited, 0, 0, 0];
-    let (source, destination) = (advertisement.source, advertisement.destination);
-    let target = advertisement.target.octets();
-    let option = advertisement.link_layer.map(|mac| {
+    let Advertisement { source, destination, target, .. } = *advertisement;
+    let option = advertisement.link_layer.map(|mac| (TARGET_LINK_LAYER, mac));
+    let fields = [ADVERTISEMENT, OVERRIDE | solicited];
+    emit_message(header, (source, destination), fields, target, option)
+}
+
+/// A solicitation of all who share the target's group, or of one station.
+pub(crate) fn emit_solicitation(source_mac: Mac, of: Option<Mac>, solicitation: &Solicitation) -> Frame {
+    let Solicitation { source, target, link_layer } = *solicitation;
+    let group = solicited_node(target);
+    let (destination, to) = of.map_or((group, Mac::of_group(group)), |station| (target, station));
+    let header = Header { destination: to, source: source_mac };
+    let option = link_layer.map(|mac| (SOURCE_LINK_LAYER, mac));
+    emit_message(header, (source, destination), [SOLICITATION, 0], target, option)
+}
+
+fn emit_message(
+    header: Header,
+    (source, destination): (Ipv6Addr, Ipv6Addr),
+    [kind, flags]: [u8; 2],
+    target: Ipv6Addr,
+    option: Option<(u8, Mac)>,
+) -> Frame {
+    let option = option.map(|(kind, mac)| {
         let [a, b, c, d, e, f] = mac.octets();
-        [TARGET_LINK_LAYER, 1, a, b, c, d, e, f]
+        [kind, 1, a, b, c, d, e, f]
     });
-    let body = Frame::of(&[&flags, &target, option.as_ref().map_or(&[], |option| option)]);
-    let unchecked = Frame::of(&[&[ADVERTISEMENT, 0, 0, 0], &body]);
+    let option: &[u8] = option.as_ref().map_or(&[], |option| option);
+    let body = Frame::of(&[&[flags, 0, 0, 0], &target.octets(), option]);
+    let unchecked = Frame::of(&[&[kind, 0, 0, 0], &body]);
     let sum = checksum(source, destination, &unchecked).to_be_bytes();
     let length = u16::try_from(unchecked.len()).unwrap_or_default().to_be_bytes();
     Frame::of(&[
@@ -170,7 +191,7 @@ pub(crate) fn emit(header: Header, advertisement: &Advertisement) -> Frame {
         &[ICMPV6, HOP_LIMIT],
         &source.octets(),
         &destination.octets(),
-        &[ADVERTISEMENT, 0],
+        &[kind, 0],
         &sum,
         &body,
     ])

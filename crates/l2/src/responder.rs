@@ -1,37 +1,18 @@
-use std::collections::{BTreeMap, VecDeque};
-use std::net::{IpAddr, Ipv6Addr};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::{Duration, Instant};
 
 use crate::burst::Schedule;
 use crate::ethernet::{self, Header, Payload};
+use crate::interface::{Carrier, Interface};
 use crate::ndp::{self, Advertisement, Cause, Message, Solicitation};
+use crate::questions::{Novelty, Question, Questions};
 use crate::{Frame, Mac, Malformed, Stats, arp};
 
 /// RFC 5227 §1.1, for ARP; used for NDP too, which has no such rule.
 const DEFEND_INTERVAL: Duration = Duration::from_secs(10);
 /// A foreign owner is reported at most this often for one address.
 const REPORT_INTERVAL: Duration = Duration::from_secs(1);
-
-/// Whether frames can pass.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Carrier {
-    /// The interface is up and has a link.
-    Up,
-    /// Nothing is heard, answered or announced.
-    Down,
-}
-
-/// What the responder must know of its interface.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Interface {
-    /// Its MAC: the one that owned addresses resolve to.
-    pub mac: Mac,
-    /// Its link-local address, the source of advertisements (RFC 4861 §4.4 wants an address of the interface). Without
-    /// one they are sent from the announced address.
-    pub link_local: Option<Ipv6Addr>,
-    /// Whether it has a link.
-    pub carrier: Carrier,
-}
 
 /// What the owner of a [`Responder`] has to do, in this order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,71 +23,105 @@ pub enum Output {
     Join(Ipv6Addr),
     /// Cease to be a member of this IPv6 group.
     Leave(Ipv6Addr),
-    /// Somebody else says that an address of ours is at that MAC. At most one for each address and second.
+    /// Somebody else says that an address that we own is at that MAC, or one that we cover at another MAC than we say.
+    /// At most one for each address, kind of station and second.
     Foreign {
-        /// The address that we own.
+        /// The address that we own or cover.
         address: IpAddr,
         /// Whose MAC was said to have it.
         mac: Mac,
+        /// Who said it.
+        station: Station,
     },
+    /// Somebody says that an address that was asked for is at that MAC. Each answer once, and not more than a few.
+    Answered {
+        /// The address that was asked for.
+        address: IpAddr,
+        /// Where it is.
+        mac: Mac,
+    },
+}
+
+/// Who uses an address of ours.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Station {
+    /// Another speaker: the address is moving, or two of us hold it. It is not defended against.
+    Speaker,
+    /// Anybody else.
+    Stranger,
 }
 
 /// Answers for a set of addresses on one interface.
 #[derive(Debug)]
 pub struct Responder {
     interface: Interface,
-    owned: BTreeMap<IpAddr, Owned>,
-    /// How many owned addresses share a solicited-node group.
+    held: BTreeMap<IpAddr, Held>,
+    /// How many held addresses share a solicited-node group.
     groups: BTreeMap<Ipv6Addr, usize>,
+    speakers: BTreeSet<Mac>,
+    questions: Questions,
     schedule: Schedule,
-    /// Each with the address that it is about, if it must not outlive the ownership.
+    /// Each with the address that it is about, if it must not outlive what we say about that address.
     outputs: VecDeque<(Option<IpAddr>, Output)>,
     stats: Stats,
 }
 
-/// When something was last done about a foreign owner.
-#[derive(Debug, Default)]
-struct Owned {
-    reported: Option<Instant>,
+/// An address that is answered for.
+#[derive(Debug)]
+struct Held {
+    role: Role,
+    speaker_reported: Option<Instant>,
+    stranger_reported: Option<Instant>,
     defended: Option<Instant>,
 }
 
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Role {
+    Owned,
+    /// It is said to be at another node's MAC.
+    Covered(Mac),
+}
+
 impl Responder {
-    /// A responder that owns nothing yet. The seed spreads the refreshes.
+    /// A responder that answers for nothing yet. The seed spreads the refreshes.
     pub fn new(interface: Interface, seed: u64, _now: Instant) -> Self {
         Self {
             interface,
-            owned: BTreeMap::new(),
+            held: BTreeMap::new(),
             groups: BTreeMap::new(),
+            speakers: BTreeSet::new(),
+            questions: Questions::default(),
             schedule: Schedule::new(seed),
             outputs: VecDeque::new(),
             stats: Stats::default(),
         }
     }
 
-    /// The interface's MAC, link-local address or carrier as they are now. A new MAC, and a link that came back,
-    /// make every owned address be announced as if it were just taken over.
+    /// The interface as it is now. A new MAC, and a link that came back, make every owned address be announced as if
+    /// it were just taken over.
     pub fn handle_interface(&mut self, now: Instant, interface: Interface) {
         let before = std::mem::replace(&mut self.interface, interface);
-        if (before.mac, before.carrier) == (interface.mac, interface.carrier) {
+        if (before.mac, before.carrier) == (self.interface.mac, self.interface.carrier) {
             return;
         }
         self.outputs.retain(|(_, output)| !matches!(output, Output::Send(_)));
         self.schedule.clear();
-        if interface.carrier == Carrier::Up {
-            self.owned.keys().for_each(|address| self.schedule.start(now, *address));
+        if self.interface.carrier == Carrier::Up {
+            self.owned().collect::<Vec<_>>().iter().for_each(|address| self.schedule.start(now, *address));
         }
         self.announce_due(now);
     }
 
+    /// Which MACs are those of other speakers from now on: what they say about an owned address is reported, but
+    /// never contradicted, since it may be a move that both want.
+    pub fn set_speakers(&mut self, _now: Instant, speakers: BTreeSet<Mac>) {
+        self.speakers = speakers;
+    }
+
     /// Answers for an address from now on, and tells the neighbours. Owning it already changes nothing.
     pub fn own(&mut self, now: Instant, address: IpAddr) {
-        if self.owned.contains_key(&address) {
+        if !self.hold(address, Role::Owned) {
             return;
-        }
-        self.owned.insert(address, Owned::default());
-        if let IpAddr::V6(address) = address {
-            self.join(ndp::solicited_node(address));
         }
         if self.interface.carrier == Carrier::Up {
             self.schedule.start(now, address);
@@ -114,9 +129,17 @@ impl Responder {
         self.announce_due(now);
     }
 
-    /// Is silent about an address from now on; frames about it that were not taken yet are dropped.
+    /// Answers for an address from now on that it is at another node's MAC, and sends nothing unasked: that node
+    /// forwards, but cannot answer for a while. Covering it so already changes nothing.
+    pub fn cover(&mut self, _now: Instant, address: IpAddr, mac: Mac) {
+        if self.hold(address, Role::Covered(mac)) {
+            self.schedule.cancel(address);
+        }
+    }
+
+    /// Is silent about an address from now on, owned or covered; frames about it that were not taken yet are dropped.
     pub fn disown(&mut self, _now: Instant, address: IpAddr) {
-        if self.owned.remove(&address).is_none() {
+        if self.held.remove(&address).is_none() {
             return;
         }
         self.schedule.cancel(address);
@@ -126,12 +149,33 @@ impl Responder {
         }
     }
 
-    /// The addresses that are answered for.
-    pub fn owned(&self) -> impl Iterator<Item = IpAddr> {
-        self.owned.keys().copied()
+    /// Asks the neighbours once about any address. Each that answers within a second is told of by
+    /// [`Output::Answered`]; nothing tells that nobody does. Without a link nobody is asked.
+    pub fn ask(&mut self, now: Instant, target: IpAddr, question: Question) {
+        if self.interface.carrier == Carrier::Down {
+            return;
+        }
+        self.questions.open(now, target);
+        self.stats.questions += 1;
+        let frame = match target {
+            IpAddr::V4(target) => self.request(target, question),
+            IpAddr::V6(target) => self.solicitation(target, question),
+        };
+        self.outputs.push_back((None, Output::Send(frame)));
     }
 
-    /// Reads a whole Ethernet frame as it was captured. A frame that concerns no owned address allocates nothing.
+    /// The addresses that are answered for as our own.
+    pub fn owned(&self) -> impl Iterator<Item = IpAddr> {
+        let owned = self.held.iter().filter(|(_, held)| held.role == Role::Owned);
+        owned.map(|(address, _)| *address)
+    }
+
+    /// The addresses whose frames matter: owned, covered, and those that were asked for in the last second.
+    pub fn watched(&self) -> impl Iterator<Item = IpAddr> {
+        self.held.keys().copied().chain(self.questions.addresses())
+    }
+
+    /// Reads a whole Ethernet frame as it was captured. A frame that concerns no watched address allocates nothing.
     pub fn handle_frame(&mut self, now: Instant, frame: &[u8]) {
         if self.interface.carrier == Carrier::Down {
             return;
@@ -141,8 +185,9 @@ impl Responder {
         }
     }
 
-    /// Announces what is due.
+    /// Announces what is due, and closes questions.
     pub fn handle_timeout(&mut self, now: Instant) {
+        self.questions.close_due(now);
         self.announce_due(now);
     }
 
@@ -153,7 +198,7 @@ impl Responder {
 
     /// When [`Self::handle_timeout`] wants to be called.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        self.schedule.next()
+        [self.schedule.next(), self.questions.next()].into_iter().flatten().min()
     }
 
     /// Counters.
@@ -192,60 +237,81 @@ impl Responder {
             self.stats.own += 1;
             return;
         }
-        let conflict = self.owns(packet.sender);
-        // Gratuitous: it asks nothing, so the defence is the only answer.
+        let claimed = self.handle_claim(now, header, packet.sender.into(), packet.sender_mac);
+        // Gratuitous: it asks nothing, so a defence is the only answer.
         let question = packet.operation == arp::Operation::Request && packet.sender != packet.target;
-        let asked = question && self.owns(packet.target);
-        if conflict {
-            self.handle_foreign(now, packet.sender.into(), packet.sender_mac);
-        }
-        if asked {
+        let place = self.place(packet.target.into()).filter(|_| question);
+        if let Some(place) = place {
             self.stats.arp_replies += 1;
-            self.send(packet.target.into(), arp::reply(self.interface.mac, header, packet));
+            self.send(packet.target.into(), arp::reply(self.interface.mac, place, header, packet));
         }
-        if !conflict && !asked {
+        if !claimed && place.is_none() {
             self.stats.not_ours += 1;
         }
     }
 
     fn handle_solicitation(&mut self, header: Header, solicitation: &Solicitation) {
-        if !self.owns(solicitation.target) {
+        let target = solicitation.target;
+        let Some(place) = self.place(target.into()) else {
             self.stats.not_ours += 1;
             return;
-        }
+        };
         self.stats.advertisements += 1;
         let frame = if solicitation.source.is_unspecified() {
             // RFC 4861 §7.2.4: the prober has no address yet; all nodes hear that this one is taken.
-            self.unsolicited(solicitation.target, ndp::ALL_NODES)
+            self.unsolicited(target, place, ndp::ALL_NODES)
         } else {
             let to = solicitation.link_layer.unwrap_or(header.source);
-            self.advertisement(solicitation.target, solicitation.source, to, Cause::Solicited)
+            self.advertisement(target, place, solicitation.source, to, Cause::Solicited)
         };
-        self.send(solicitation.target.into(), frame);
+        self.send(target.into(), frame);
     }
 
     fn handle_advertisement(&mut self, now: Instant, header: Header, seen: &Advertisement) {
         let mac = seen.link_layer.unwrap_or(header.source);
         if mac == self.interface.mac {
             self.stats.own += 1;
-        } else if self.owns(seen.target) {
-            self.handle_foreign(now, seen.target.into(), mac);
-        } else {
+        } else if !self.handle_claim(now, header, seen.target.into(), mac) {
             self.stats.not_ours += 1;
         }
     }
 
-    fn handle_foreign(&mut self, now: Instant, address: IpAddr, mac: Mac) {
-        let Some(owned) = self.owned.get_mut(&address) else { return };
-        self.stats.foreign += 1;
-        if is_over(&mut owned.reported, REPORT_INTERVAL, now) {
-            self.outputs.push_back((Some(address), Output::Foreign { address, mac }));
+    /// Somebody says that the address is at that MAC, which is not ours. Whether that matters here.
+    fn handle_claim(&mut self, now: Instant, header: Header, address: IpAddr, mac: Mac) -> bool {
+        let answer = self.questions.answer(now, address, mac);
+        if let Some(novelty) = answer {
+            self.stats.answers += 1;
+            if novelty == Novelty::New {
+                self.outputs.push_back((None, Output::Answered { address, mac }));
+            }
         }
-        if is_over(&mut owned.defended, DEFEND_INTERVAL, now) {
+        let foreign = self.place(address).is_some_and(|place| place != mac);
+        if foreign {
+            self.handle_foreign(now, header, address, mac);
+        }
+        foreign || answer.is_some()
+    }
+
+    fn handle_foreign(&mut self, now: Instant, header: Header, address: IpAddr, mac: Mac) {
+        let Some(held) = self.held.get_mut(&address) else { return };
+        self.stats.foreign += 1;
+        // A speaker that covers says another's MAC.
+        let is_speaker = [mac, header.source].iter().any(|mac| self.speakers.contains(mac));
+        let (station, reported) = if is_speaker {
+            (Station::Speaker, &mut held.speaker_reported)
+        } else {
+            (Station::Stranger, &mut held.stranger_reported)
+        };
+        if is_over(reported, REPORT_INTERVAL, now) {
+            self.outputs.push_back((Some(address), Output::Foreign { address, mac, station }));
+        }
+        let defends = held.role == Role::Owned && station == Station::Stranger;
+        if defends && is_over(&mut held.defended, DEFEND_INTERVAL, now) {
             self.stats.defences += 1;
+            let own = self.interface.mac;
             let frame = match address {
-                IpAddr::V4(address) => arp::announcement(self.interface.mac, address),
-                IpAddr::V6(address) => self.unsolicited(address, ndp::ALL_NODES),
+                IpAddr::V4(address) => arp::announcement(own, address),
+                IpAddr::V6(address) => self.unsolicited(address, own, ndp::ALL_NODES),
             };
             self.send(address, frame);
         }
@@ -261,27 +327,81 @@ impl Responder {
     }
 
     fn announcement(&self, address: IpAddr) -> [Frame; 2] {
+        let own = self.interface.mac;
         match address {
-            IpAddr::V4(address) => arp::gratuitous(self.interface.mac, address),
+            IpAddr::V4(address) => arp::gratuitous(own, address),
             IpAddr::V6(address) => {
-                [ndp::ALL_NODES, ndp::ALL_ROUTERS].map(|group| self.unsolicited(address, group))
+                [ndp::ALL_NODES, ndp::ALL_ROUTERS].map(|group| self.unsolicited(address, own, group))
             }
         }
     }
 
-    fn unsolicited(&self, target: Ipv6Addr, group: Ipv6Addr) -> Frame {
-        self.advertisement(target, group, Mac::of_group(group), Cause::Unsolicited)
+    fn unsolicited(&self, target: Ipv6Addr, place: Mac, group: Ipv6Addr) -> Frame {
+        self.advertisement(target, place, group, Mac::of_group(group), Cause::Unsolicited)
     }
 
-    fn advertisement(&self, target: Ipv6Addr, destination: Ipv6Addr, to: Mac, cause: Cause) -> Frame {
-        let Interface { mac, link_local, .. } = self.interface;
-        let source = link_local.unwrap_or(target);
-        let advertisement = Advertisement { source, destination, cause, target, link_layer: Some(mac) };
-        ndp::emit(Header { destination: to, source: mac }, &advertisement)
+    fn advertisement(
+        &self,
+        target: Ipv6Addr,
+        place: Mac,
+        destination: Ipv6Addr,
+        to: Mac,
+        cause: Cause,
+    ) -> Frame {
+        let source = self.interface.link_local.unwrap_or(target);
+        let advertisement = Advertisement { source, destination, cause, target, link_layer: Some(place) };
+        ndp::emit(Header { destination: to, source: self.interface.mac }, &advertisement)
     }
 
-    fn owns(&self, address: impl Into<IpAddr>) -> bool {
-        self.owned.contains_key(&address.into())
+    fn request(&self, target: Ipv4Addr, question: Question) -> Frame {
+        let sender = || self.interface.ipv4_towards(target).unwrap_or(Ipv4Addr::UNSPECIFIED);
+        match question {
+            Question::Reach => arp::request(self.interface.mac, sender(), target, None),
+            Question::ReachAt(station) => arp::request(self.interface.mac, sender(), target, Some(station)),
+            Question::Duplicate => arp::request(self.interface.mac, Ipv4Addr::UNSPECIFIED, target, None),
+        }
+    }
+
+    fn solicitation(&self, target: Ipv6Addr, question: Question) -> Frame {
+        let mac = self.interface.mac;
+        let source = self.interface.ipv6_towards(target).filter(|_| question != Question::Duplicate);
+        let Some(source) = source else {
+            // RFC 4861 §7.1.1: from the unspecified address only to the group, and without a link-layer address.
+            let source = Ipv6Addr::UNSPECIFIED;
+            return ndp::emit_solicitation(mac, None, &Solicitation { source, target, link_layer: None });
+        };
+        let of = match question {
+            Question::ReachAt(station) => Some(station),
+            Question::Reach | Question::Duplicate => None,
+        };
+        ndp::emit_solicitation(mac, of, &Solicitation { source, target, link_layer: Some(mac) })
+    }
+
+    /// Where we say that an address is.
+    fn place(&self, address: IpAddr) -> Option<Mac> {
+        self.held.get(&address).map(|held| match held.role {
+            Role::Owned => self.interface.mac,
+            Role::Covered(mac) => mac,
+        })
+    }
+
+    /// Answers for the address in this role, and says whether it did not before.
+    fn hold(&mut self, address: IpAddr, role: Role) -> bool {
+        match self.held.get(&address).map(|held| held.role) {
+            Some(before) if before == role => return false,
+            // What is still to be sent says where the address was.
+            Some(_) => self
+                .outputs
+                .retain(|(about, output)| *about != Some(address) || !matches!(output, Output::Send(_))),
+            None => {
+                if let IpAddr::V6(address) = address {
+                    self.join(ndp::solicited_node(address));
+                }
+            }
+        }
+        self.held
+            .insert(address, Held { role, speaker_reported: None, stranger_reported: None, defended: None });
+        true
     }
 
     fn send(&mut self, about: IpAddr, frame: Frame) {

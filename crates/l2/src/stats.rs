@@ -13,9 +13,13 @@ pub struct Stats {
     pub gratuitous: u64,
     /// Unasked announcements because somebody else used an owned address.
     pub defences: u64,
-    /// Frames in which somebody else used an owned address.
+    /// Questions about addresses, asked of neighbours.
+    pub questions: u64,
+    /// Frames that answered a question.
+    pub answers: u64,
+    /// Frames in which somebody else used an owned or covered address.
     pub foreign: u64,
-    /// Well-formed frames that concern no owned address.
+    /// Well-formed frames that concern no address that is owned, covered or asked for.
     pub not_ours: u64,
     /// Frames that carry our own MAC as sender: reflected by the network.
     pub own: u64,
@@ -30,6 +34,8 @@ impl Default for Stats {
             advertisements: 0,
             gratuitous: 0,
             defences: 0,
+            questions: 0,
+            answers: 0,
             foreign: 0,
             not_ours: 0,
             own: 0,

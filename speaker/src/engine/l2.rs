@@ -105,7 +105,7 @@ impl Engine {
         if self.open.get(&link.index).is_some_and(|open| open.name != link.name) {
             self.close(link.index);
         }
-        self.links.insert(link.index, (link.name.clone(), interface));
+        self.links.insert(link.index, (link.name.clone(), interface.clone()));
         match self.open.get(&link.index) {
             Some(open) => {
                 open.interface.send_if_modified(|now| {
@@ -125,7 +125,7 @@ impl Engine {
         if here.is_empty() || self.reopen.contains_key(&index) {
             return;
         }
-        let (interface, changes) = watch::channel(*interface);
+        let (interface, changes) = watch::channel(interface.clone());
         let (owns, owned) = latest::channel();
         let seed = self.seed ^ u64::from(index.get());
         let port = Port { index, name: name.clone(), seed, metrics: self.metrics.clone() };
@@ -175,5 +175,6 @@ impl Engine {
 
 fn interface(link: &Link) -> Option<l2::Interface> {
     let carrier = if link.carrier { l2::Carrier::Up } else { l2::Carrier::Down };
-    Some(l2::Interface { mac: names::Mac::new(link.mac?), link_local: link.link_local(), carrier })
+    let addresses = link.addresses.iter().map(|address| address.network).collect();
+    Some(l2::Interface { mac: names::Mac::new(link.mac?), link_local: link.link_local(), addresses, carrier })
 }

@@ -51,7 +51,7 @@ pub(crate) async fn run(
     mut interface: watch::Receiver<l2::Interface>,
     mut owns: latest::Receiver<IpAddr, Ownership>,
 ) -> Result<(), netio::Error> {
-    let responder = Responder::new(*interface.borrow_and_update(), port.seed, clock::now());
+    let responder = Responder::new(interface.borrow_and_update().clone(), port.seed, clock::now());
     let socket = FrameSocket::open(port.index, &Filter::owned([]))?;
     let groups = Membership::open(port.index)?;
     let mut shell = Shell { port, socket, groups, responder, reported: l2::Stats::default() };
@@ -61,7 +61,10 @@ pub(crate) async fn run(
     loop {
         tokio::select! {
             changed = interface.changed() => match changed {
-                Ok(()) => shell.responder.handle_interface(clock::now(), *interface.borrow_and_update()),
+                Ok(()) => {
+                    let interface = interface.borrow_and_update().clone();
+                    shell.responder.handle_interface(clock::now(), interface);
+                }
                 Err(_closed) => return Ok(()),
             },
             changes = owns.take() => shell.own(changes)?,
@@ -85,7 +88,7 @@ pub(crate) async fn sleep_until(deadline: Option<Instant>) {
 impl Shell {
     fn own(&mut self, changes: BTreeMap<IpAddr, Ownership>) -> Result<(), netio::Error> {
         let gained = changes.iter().filter(|(_, ownership)| matches!(ownership, Ownership::Owned { .. }));
-        let wider: Vec<_> = self.responder.owned().chain(gained.map(|(address, _)| *address)).collect();
+        let wider: Vec<_> = self.responder.watched().chain(gained.map(|(address, _)| *address)).collect();
         self.socket.set_filter(&Filter::owned(wider))?;
         for (address, ownership) in &changes {
             match ownership {
@@ -99,7 +102,7 @@ impl Shell {
                 self.port.metrics.announced_l2(clock::now().saturating_duration_since(*since));
             }
         }
-        self.socket.set_filter(&Filter::owned(self.responder.owned()))
+        self.socket.set_filter(&Filter::owned(self.responder.watched()))
     }
 
     fn hear(&mut self, length: usize, frame: &mut [u8; FRAME]) -> Result<(), netio::Error> {
@@ -134,9 +137,12 @@ impl Shell {
                         debug!(interface = self.port.name, %group, %error, "could not leave");
                     }
                 }
-                Output::Foreign { address, mac } => {
+                Output::Foreign { address, mac, station: _ } => {
                     self.port.metrics.foreign_answer();
                     warn!(interface = self.port.name, %address, %mac, "another station claims this address");
+                }
+                Output::Answered { address, mac } => {
+                    debug!(interface = self.port.name, %address, %mac, "a station has this address");
                 }
             }
         }

@@ -5,18 +5,21 @@
 
 #![no_main]
 
+use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Instant;
 
-use l2::{Carrier, Interface, Mac, Output, Responder};
+use l2::{Carrier, Interface, Output, Responder};
 use libfuzzer_sys::fuzz_target;
+use names::Mac;
 
 const V4: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 10);
 const V6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 0x10);
 
 fn responder(last: u8, now: Instant) -> Responder {
     let mac = Mac::new([2, 0, 0, 0, 0, last]);
-    Responder::new(Interface { mac, link_local: None, carrier: Carrier::Up }, 1, now)
+    let interface = Interface { mac, link_local: None, addresses: BTreeSet::new(), carrier: Carrier::Up };
+    Responder::new(interface, 1, now)
 }
 
 fn malformed(responder: &Responder) -> u64 {

@@ -1,7 +1,10 @@
 #![expect(clippy::disallowed_methods, reason = "a test has to get a time from somewhere")]
 
+mod cover;
 mod laws;
 mod oracle;
+mod questions;
+mod speakers;
 mod vectors;
 
 use super::*;
@@ -17,7 +20,8 @@ fn ip(text: &str) -> IpAddr {
 }
 
 fn interface() -> Interface {
-    Interface { mac: MAC, link_local: Some(LINK_LOCAL), carrier: Carrier::Up }
+    let addresses = ["192.0.2.1/24", "2001:db8::1/64"].map(|text| text.parse().unwrap()).into();
+    Interface { mac: MAC, link_local: Some(LINK_LOCAL), addresses, carrier: Carrier::Up }
 }
 
 fn responder(now: Instant) -> Responder {
@@ -32,7 +36,7 @@ fn drain(responder: &mut Responder) -> Vec<Output> {
 fn sent(outputs: &[Output]) -> Vec<Sent> {
     let frames = outputs.iter().filter_map(|output| match output {
         Output::Send(frame) => Some(read(frame)),
-        Output::Join(_) | Output::Leave(_) | Output::Foreign { .. } => None,
+        Output::Join(_) | Output::Leave(_) | Output::Foreign { .. } | Output::Answered { .. } => None,
     });
     frames.collect()
 }

@@ -1,4 +1,4 @@
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
 
@@ -11,7 +11,10 @@ use crate::ndp::solicited_node;
 #[derive(Debug, Clone)]
 enum Event {
     Own(IpAddr),
+    Cover(IpAddr, Mac),
     Disown(IpAddr),
+    Ask(IpAddr, Question),
+    Speakers(BTreeSet<Mac>),
     Frame(Vec<u8>),
     Wait(u64),
     Interface(Interface),
@@ -79,14 +82,27 @@ fn interfaces() -> impl Strategy<Value = Interface> {
         mac: Mac::new([2, 0, 0, 0, 0, last]),
         link_local,
         carrier,
+        ..interface()
     })
+}
+
+/// Not one that the interface ever has.
+fn stations() -> impl Strategy<Value = Mac> {
+    (0x70u8..0x73).prop_map(|last| Mac::new([2, 0, 0, 0, 0, last]))
+}
+
+fn questions() -> impl Strategy<Value = Question> {
+    prop_oneof![Just(Question::Reach), stations().prop_map(Question::ReachAt), Just(Question::Duplicate)]
 }
 
 fn events() -> impl Strategy<Value = Vec<Event>> {
     let owned = || prop_oneof![addresses(), Just(ip(V4)), Just(ip(V6))];
     let event = prop_oneof![
         3 => owned().prop_map(Event::Own),
+        2 => (owned(), stations()).prop_map(|(address, mac)| Event::Cover(address, mac)),
         2 => owned().prop_map(Event::Disown),
+        2 => (owned(), questions()).prop_map(|(address, question)| Event::Ask(address, question)),
+        1 => prop::collection::btree_set(macs(), 0..3).prop_map(Event::Speakers),
         6 => frames().prop_map(Event::Frame),
         2 => (0u64..70_000).prop_map(Event::Wait),
         1 => interfaces().prop_map(Event::Interface),
@@ -95,31 +111,56 @@ fn events() -> impl Strategy<Value = Vec<Event>> {
     prop::collection::vec(event, 0..80)
 }
 
-/// A responder with a naive idea of what it owns and is a member of.
+/// A responder with a naive idea of what it answers for, where it says that this is, and what it is a member of.
 struct Model {
     responder: Responder,
     now: Instant,
-    owned: BTreeSet<IpAddr>,
+    mac: Mac,
+    places: BTreeMap<IpAddr, Option<Mac>>,
+    asked: BTreeMap<IpAddr, Instant>,
     joined: BTreeSet<Ipv6Addr>,
 }
 
 impl Model {
+    fn new(now: Instant) -> Self {
+        Self {
+            responder: responder(now),
+            now,
+            mac: MAC,
+            places: BTreeMap::new(),
+            asked: BTreeMap::new(),
+            joined: BTreeSet::new(),
+        }
+    }
+
     fn handle(&mut self, event: Event) {
         match event {
             Event::Own(address) => {
-                self.owned.insert(address);
+                self.places.insert(address, None);
                 self.responder.own(self.now, address);
             }
+            Event::Cover(address, mac) => {
+                self.places.insert(address, Some(mac));
+                self.responder.cover(self.now, address, mac);
+            }
             Event::Disown(address) => {
-                self.owned.remove(&address);
+                self.places.remove(&address);
                 self.responder.disown(self.now, address);
             }
+            Event::Ask(address, question) => {
+                self.asked.insert(address, self.now);
+                self.responder.ask(self.now, address, question);
+            }
+            Event::Speakers(speakers) => self.responder.set_speakers(self.now, speakers),
             Event::Frame(frame) => self.responder.handle_frame(self.now, &frame),
             Event::Wait(millis) => {
                 self.now += Duration::from_millis(millis);
                 self.responder.handle_timeout(self.now);
             }
-            Event::Interface(interface) => self.responder.handle_interface(self.now, interface),
+            Event::Interface(interface) => {
+                self.mac = interface.mac;
+                self.responder.handle_interface(self.now, interface);
+            }
             Event::Poll => self.poll(),
         }
     }
@@ -127,27 +168,41 @@ impl Model {
     fn poll(&mut self) {
         for output in drain(&mut self.responder) {
             match output {
-                Output::Send(frame) => {
-                    let about = read(&frame).about();
-                    assert!(self.owned.contains(&about), "{about} is not owned");
-                }
+                Output::Send(frame) => self.check_sent(&frame),
                 Output::Join(group) => assert!(self.joined.insert(group), "{group} is joined twice"),
                 Output::Leave(group) => assert!(self.joined.remove(&group), "{group} was not joined"),
                 Output::Foreign { address, .. } => {
-                    assert!(self.owned.contains(&address), "{address} is not owned")
+                    assert!(self.places.contains_key(&address), "{address} is not ours")
+                }
+                Output::Answered { address, .. } => {
+                    assert!(self.asked.contains_key(&address), "{address} was not asked for")
                 }
             }
         }
-        let groups = self.owned.iter().filter_map(|address| match address {
+        let groups = self.places.keys().filter_map(|address| match address {
             IpAddr::V4(_) => None,
             IpAddr::V6(address) => Some(solicited_node(*address)),
         });
         assert_eq!(self.joined, groups.collect());
+        let watched: BTreeSet<_> = self.responder.watched().collect();
+        assert!(self.places.keys().all(|address| watched.contains(address)));
+    }
+
+    fn check_sent(&self, frame: &Frame) {
+        assert_eq!(oracle::source(frame), self.mac);
+        let sent = read(frame);
+        let about = sent.about();
+        if sent.asks() {
+            assert!(self.asked.contains_key(&about), "{about} was not asked for");
+        } else {
+            let place = self.places.get(&about).unwrap_or_else(|| panic!("{about} is not ours"));
+            assert_eq!(sent.place(), Some(place.unwrap_or(self.mac)));
+        }
     }
 }
 
 fn counted(stats: &Stats) -> u64 {
-    let answered = stats.arp_replies + stats.advertisements + stats.foreign;
+    let answered = stats.arp_replies + stats.advertisements + stats.foreign + stats.answers;
     answered + stats.not_ours + stats.own + stats.malformed.values().sum::<u64>()
 }
 
@@ -155,10 +210,9 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(512))]
 
     #[test]
-    fn only_owned_addresses_are_spoken_for_and_memberships_follow(events in events()) {
+    fn only_what_is_held_is_spoken_for_with_the_right_place_and_memberships_follow(events in events()) {
         let now = Instant::now();
-        let mut model =
-            Model { responder: responder(now), now, owned: BTreeSet::new(), joined: BTreeSet::new() };
+        let mut model = Model::new(now);
         events.into_iter().for_each(|event| model.handle(event));
         model.poll();
     }

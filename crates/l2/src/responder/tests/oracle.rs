@@ -5,7 +5,9 @@ use std::net::IpAddr;
 use pnet_packet::Packet;
 use pnet_packet::arp::{ArpHardwareTypes, ArpPacket};
 use pnet_packet::ethernet::{EtherTypes, EthernetPacket};
-use pnet_packet::icmpv6::ndp::{NdpOptionTypes, NeighborAdvertPacket};
+use pnet_packet::icmpv6::ndp::{
+    NdpOption, NdpOptionType, NdpOptionTypes, NeighborAdvertPacket, NeighborSolicitPacket,
+};
 use pnet_packet::icmpv6::{Icmpv6Packet, checksum};
 use pnet_packet::ip::IpNextHeaderProtocols;
 use pnet_packet::ipv6::Ipv6Packet;
@@ -29,16 +31,48 @@ pub(super) enum Sent {
         target: IpAddr,
         mac: Option<Mac>,
     },
+    Solicitation {
+        to: Mac,
+        source: IpAddr,
+        destination: IpAddr,
+        target: IpAddr,
+        mac: Option<Mac>,
+    },
 }
 
 impl Sent {
-    /// The address that it speaks for.
+    /// The address that it speaks for, or asks for.
     pub(super) fn about(&self) -> IpAddr {
         match self {
+            Self::Arp { target: (_, address), .. } if self.asks() => *address,
             Self::Arp { sender: (_, address), .. } => *address,
-            Self::Advertisement { target, .. } => *target,
+            Self::Advertisement { target, .. } | Self::Solicitation { target, .. } => *target,
         }
     }
+
+    /// Whether it asks, and says nothing.
+    pub(super) fn asks(&self) -> bool {
+        match self {
+            Self::Arp { operation, sender: (_, sender), target: (_, target), .. } => {
+                *operation == 1 && sender != target
+            }
+            Self::Advertisement { .. } => false,
+            Self::Solicitation { .. } => true,
+        }
+    }
+
+    /// Where it says that the address is.
+    pub(super) fn place(&self) -> Option<Mac> {
+        match self {
+            Self::Arp { sender: (mac, _), .. } => Some(*mac),
+            Self::Advertisement { mac, .. } | Self::Solicitation { mac, .. } => *mac,
+        }
+    }
+}
+
+/// The station that a frame says it is from.
+pub(super) fn source(frame: &[u8]) -> Mac {
+    Mac::new(EthernetPacket::new(frame).unwrap().get_source().octets())
 }
 
 /// Panics at anything that a careful receiver would refuse.
@@ -48,7 +82,7 @@ pub(super) fn read(frame: &[u8]) -> Sent {
         read_arp(&ethernet)
     } else {
         assert_eq!(ethernet.get_ethertype(), EtherTypes::Ipv6);
-        read_advertisement(&ethernet)
+        read_neighbor_discovery(&ethernet)
     }
 }
 
@@ -58,7 +92,6 @@ fn read_arp(ethernet: &EthernetPacket<'_>) -> Sent {
     assert_eq!(arp.get_hardware_type(), ArpHardwareTypes::Ethernet);
     assert_eq!(arp.get_protocol_type(), EtherTypes::Ipv4);
     assert_eq!((arp.get_hw_addr_len(), arp.get_proto_addr_len()), (6, 4));
-    assert_eq!(ethernet.get_source(), arp.get_sender_hw_addr());
     Sent::Arp {
         to: Mac::new(ethernet.get_destination().octets()),
         operation: arp.get_operation().0,
@@ -67,26 +100,30 @@ fn read_arp(ethernet: &EthernetPacket<'_>) -> Sent {
     }
 }
 
-fn read_advertisement(ethernet: &EthernetPacket<'_>) -> Sent {
+fn read_neighbor_discovery(ethernet: &EthernetPacket<'_>) -> Sent {
     let ip = Ipv6Packet::new(ethernet.payload()).unwrap();
     assert_eq!((ip.get_version(), ip.get_hop_limit()), (6, 255));
     assert_eq!(ip.get_next_header(), IpNextHeaderProtocols::Icmpv6);
     assert_eq!(usize::from(ip.get_payload_length()), ethernet.payload().len() - 40);
     let icmp = Icmpv6Packet::new(ip.payload()).unwrap();
     assert_eq!(icmp.get_checksum(), checksum(&icmp, &ip.get_source(), &ip.get_destination()));
-    let advertisement = NeighborAdvertPacket::new(ip.payload()).unwrap();
-    assert_eq!((advertisement.get_icmpv6_type().0, advertisement.get_icmpv6_code().0), (136, 0));
-    let options = advertisement.get_options();
-    assert!(
-        options.iter().all(|option| option.option_type == NdpOptionTypes::TargetLLAddr && option.length == 1)
-    );
-    let link_layer = options.first().map(|option| Mac::new(option.data.as_slice().try_into().unwrap()));
-    Sent::Advertisement {
-        to: Mac::new(ethernet.get_destination().octets()),
-        source: ip.get_source().into(),
-        destination: ip.get_destination().into(),
-        flags: advertisement.get_flags(),
-        target: advertisement.get_target_addr().into(),
-        mac: link_layer,
+    assert_eq!(icmp.get_icmpv6_code().0, 0);
+    let to = Mac::new(ethernet.get_destination().octets());
+    let (source, destination) = (ip.get_source().into(), ip.get_destination().into());
+    if icmp.get_icmpv6_type().0 == 135 {
+        let solicitation = NeighborSolicitPacket::new(ip.payload()).unwrap();
+        let target = solicitation.get_target_addr().into();
+        let mac = link_layer(NdpOptionTypes::SourceLLAddr, &solicitation.get_options());
+        return Sent::Solicitation { to, source, destination, target, mac };
     }
+    assert_eq!(icmp.get_icmpv6_type().0, 136);
+    let advertisement = NeighborAdvertPacket::new(ip.payload()).unwrap();
+    let (flags, target) = (advertisement.get_flags(), advertisement.get_target_addr().into());
+    let mac = link_layer(NdpOptionTypes::TargetLLAddr, &advertisement.get_options());
+    Sent::Advertisement { to, source, destination, flags, target, mac }
+}
+
+fn link_layer(kind: NdpOptionType, options: &[NdpOption]) -> Option<Mac> {
+    assert!(options.iter().all(|option| option.option_type == kind && option.length == 1));
+    options.first().map(|option| Mac::new(option.data.as_slice().try_into().unwrap()))
 }

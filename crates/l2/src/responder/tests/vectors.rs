@@ -36,7 +36,22 @@ impl<'a> Case<'a> {
             "out" => self.expect(Some(Output::Send(Frame::of(&[&octets(rest)])))),
             "foreign" => {
                 let (address, mac) = rest.split_once(' ').unwrap();
-                self.expect(Some(Output::Foreign { address: ip(address), mac: mac.parse().unwrap() }));
+                let (address, mac) = (ip(address), mac.parse().unwrap());
+                self.expect(Some(Output::Foreign { address, mac, station: Station::Stranger }));
+            }
+            "answered" => {
+                let (address, mac) = rest.split_once(' ').unwrap();
+                self.expect(Some(Output::Answered { address: ip(address), mac: mac.parse().unwrap() }));
+            }
+            "join" => self.expect(Some(Output::Join(rest.parse().unwrap()))),
+            "cover" => {
+                let (address, mac) = rest.split_once(' ').unwrap();
+                self.responder.cover(self.now, ip(address), mac.parse().unwrap());
+            }
+            "ask" => {
+                self.expect(None);
+                let (address, question) = rest.split_once(' ').unwrap();
+                self.responder.ask(self.now, ip(address), self::question(question));
             }
             "malformed" => self.malformed.push(rest),
             "wait" => {
@@ -61,28 +76,62 @@ impl<'a> Case<'a> {
     }
 }
 
-/// Says how many cases there were.
-fn check(file: &str) -> usize {
-    let mut cases = 0;
-    let mut case: Option<Case<'_>> = None;
-    for (word, rest) in lines(file) {
-        if word == "case" {
-            case.replace(Case::new(rest)).into_iter().for_each(Case::end);
-            cases += 1;
-        } else {
-            case.as_mut().unwrap().step(word, rest);
+fn question(text: &str) -> Question {
+    match text.split_once(' ') {
+        Some(("reach-at", mac)) => Question::ReachAt(mac.parse().unwrap()),
+        _ if text == "duplicate" => Question::Duplicate,
+        _ => {
+            assert_eq!(text, "reach");
+            Question::Reach
         }
     }
-    case.unwrap().end();
-    cases
 }
 
-#[test]
-fn every_arp_vector_does_what_it_says() {
-    assert_eq!(check(include_str!("../../../vectors/arp.hex")), 31);
+/// The row that a case belongs to: D06 of "D06a an option of length 0".
+fn row(case: &str) -> String {
+    let id = case.split(' ').next().unwrap();
+    id.trim_end_matches(|last: char| last.is_ascii_lowercase()).to_lowercase()
 }
 
-#[test]
-fn every_ndp_vector_does_what_it_says() {
-    assert_eq!(check(include_str!("../../../vectors/ndp.hex")), 42);
+fn check(file: &str, wanted: &str) {
+    let mut case: Option<Case<'_>> = None;
+    let mut cases = 0;
+    for (word, rest) in lines(file) {
+        if word == "case" {
+            case.take().into_iter().for_each(Case::end);
+            case = (row(rest) == wanted).then(|| Case::new(rest));
+            cases += usize::from(case.is_some());
+        } else if let Some(case) = &mut case {
+            case.step(word, rest);
+        }
+    }
+    case.into_iter().for_each(Case::end);
+    assert!(cases > 0, "no case {wanted}");
 }
+
+/// A test for each row of a file, named like it, and one that no row is left out.
+macro_rules! rows {
+    ($file:ident: $($row:ident)*) => {
+        mod $file {
+            const FILE: &str = include_str!(concat!("../../../vectors/", stringify!($file), ".hex"));
+
+            $(#[test]
+            fn $row() {
+                super::check(FILE, stringify!($row));
+            })*
+
+            #[test]
+            fn every_row_is_a_test() {
+                let rows = [$(stringify!($row)),*];
+                let cases = super::lines(FILE).filter(|(word, _)| *word == "case");
+                let found: std::collections::BTreeSet<_> = cases.map(|(_, case)| super::row(case)).collect();
+                assert_eq!(found.into_iter().collect::<Vec<_>>(), rows);
+            }
+        }
+    };
+}
+
+rows!(arp: a01 a02 a03 a04 a05 a06 a07 a08 a09 a10 a11 a12 a13 a14 a15 a16 a17);
+rows!(ndp: d01 d02 d03 d04 d05 d06 d07 d08 d09 d10 d11 d12 d13);
+rows!(questions: q01 q02 q03 q04 q05 q06 q07 q08 q09 q10 q11 q12 q13 q14 q15 q21 q22 q23 q25 q26 q27 q28 q29 q30);
+rows!(cover: c01 c02 c03 c04 c05 c06 c07 c11 c12 c13 c14 c15);
