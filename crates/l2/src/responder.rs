@@ -2,7 +2,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::{Duration, Instant};
 
-use crate::burst::Schedule;
+use crate::burst::{Forms, Schedule};
 use crate::ethernet::{self, Header, Payload};
 use crate::interface::{Carrier, Interface};
 use crate::ndp::{self, Advertisement, Cause, Message, Solicitation};
@@ -116,6 +116,11 @@ impl Responder {
     /// never contradicted, since it may be a move that both want.
     pub fn set_speakers(&mut self, _now: Instant, speakers: BTreeSet<Mac>) {
         self.speakers = speakers;
+    }
+
+    /// How often an owned address is announced after its burst, or not at all; each minute if this is never called.
+    pub fn set_refresh(&mut self, now: Instant, refresh: Option<Duration>) {
+        self.schedule.set_refresh(now, refresh);
     }
 
     /// Answers for an address from now on, and tells the neighbours. Owning it already changes nothing.
@@ -318,14 +323,23 @@ impl Responder {
     }
 
     fn announce_due(&mut self, now: Instant) {
-        while let Some(address) = self.schedule.pop_due(now) {
-            for frame in self.announcement(address) {
-                self.stats.gratuitous += 1;
-                self.send(address, frame);
+        while let Some((address, forms)) = self.schedule.pop_due(now) {
+            let [first, second] = self.announcement(address);
+            if forms != Forms::Second {
+                self.announce(address, first);
+            }
+            if forms != Forms::First {
+                self.announce(address, second);
             }
         }
     }
 
+    fn announce(&mut self, address: IpAddr, frame: Frame) {
+        self.stats.gratuitous += 1;
+        self.send(address, frame);
+    }
+
+    /// Two forms, of which each neighbour honours at least one; the first is the one that most do.
     fn announcement(&self, address: IpAddr) -> [Frame; 2] {
         let own = self.interface.mac;
         match address {
