@@ -173,6 +173,9 @@ impl Metrics {
         let kinds = [
             ("arp_reply", before.arp_replies, now.arp_replies),
             ("advertisement", before.advertisements, now.advertisements),
+            ("excess", before.excess, now.excess),
+            ("echo_reply", before.echoes, now.echoes),
+            ("echo_excess", before.echo_excess, now.echo_excess),
             ("gratuitous", before.gratuitous, now.gratuitous),
             ("defence", before.defences, now.defences),
             ("question", before.questions, now.questions),

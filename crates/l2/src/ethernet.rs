@@ -3,6 +3,7 @@ use crate::{Mac, Malformed};
 
 /// EtherTypes, IEEE 802 numbers.
 pub(crate) const ARP: [u8; 2] = [0x08, 0x06];
+pub(crate) const IPV4: [u8; 2] = [0x08, 0x00];
 pub(crate) const IPV6: [u8; 2] = [0x86, 0xdd];
 
 /// Who sent a frame to whom.
@@ -16,6 +17,7 @@ pub(crate) struct Header {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Payload<'a> {
     Arp(&'a [u8]),
+    Ipv4(&'a [u8]),
     Ipv6(&'a [u8]),
     /// Another protocol, a VLAN tag (the frame belongs to another interface), or an IEEE 802.3 length.
     Other,
@@ -26,6 +28,7 @@ pub(crate) fn parse(frame: &[u8]) -> Result<(Header, Payload<'_>), Malformed> {
     let header = Header { destination: reader.mac()?, source: reader.mac()? };
     let payload = match reader.array()? {
         ARP => Payload::Arp(reader.rest()),
+        IPV4 => Payload::Ipv4(reader.rest()),
         IPV6 => Payload::Ipv6(reader.rest()),
         _ => Payload::Other,
     };

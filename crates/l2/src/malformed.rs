@@ -1,4 +1,4 @@
-/// Why a frame that claims to be ARP or Neighbor Discovery was dropped.
+/// Why a frame that claims to be ARP, Neighbor Discovery or an echo request was dropped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, thiserror::Error)]
 pub enum Malformed {
     /// Shorter than its own format or its own length field.
@@ -13,19 +13,19 @@ pub enum Malformed {
     /// The sender hardware address is a group or zero.
     #[error("sender hardware address is not of one station")]
     SenderHardwareAddress,
-    /// The IP version is not 6.
-    #[error("not IPv6")]
+    /// The IP version is not that of the EtherType.
+    #[error("wrong IP version")]
     IpVersion,
-    /// The IPv6 source address cannot be a source: a group, or unspecified where it may not be.
+    /// The IP source address cannot be a source: a group, or unspecified where it may not be.
     #[error("source address cannot send this")]
     SourceAddress,
     /// Hop limit other than 255: it came through a router (RFC 4861 §7.1).
     #[error("hop limit is not 255")]
     HopLimit,
-    /// ICMPv6 checksum.
+    /// ICMPv6, ICMP or IPv4 checksum.
     #[error("checksum is wrong")]
     Checksum,
-    /// ICMPv6 code other than 0.
+    /// ICMP or ICMPv6 code other than 0.
     #[error("code is not 0")]
     Code,
     /// The target address is a group.

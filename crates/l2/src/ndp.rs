@@ -1,7 +1,8 @@
-//! Neighbor Solicitation and Advertisement of RFC 4861, with the ICMPv6 checksum of RFC 4443 §2.3.
+//! Neighbor Solicitation and Advertisement of RFC 4861.
 
 use std::net::Ipv6Addr;
 
+use crate::checksum::{self, ICMPV6};
 use crate::ethernet::{Header, IPV6};
 use crate::reader::Reader;
 use crate::{Frame, Mac, Malformed};
@@ -9,7 +10,6 @@ use crate::{Frame, Mac, Malformed};
 pub(crate) const ALL_NODES: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1);
 pub(crate) const ALL_ROUTERS: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 2);
 
-const ICMPV6: u8 = 58;
 const HOP_LIMIT: u8 = 255;
 const SOLICITATION: u8 = 135;
 const ADVERTISEMENT: u8 = 136;
@@ -74,7 +74,7 @@ pub(crate) fn parse(octets: &[u8]) -> Result<Option<Message>, Malformed> {
     if source.is_multicast() {
         return Err(Malformed::SourceAddress);
     }
-    if checksum(source, destination, message) != 0 {
+    if checksum::icmpv6(source, destination, message) != 0 {
         return Err(Malformed::Checksum);
     }
     parse_message(source, destination, message).map(Some)
@@ -180,7 +180,7 @@ fn emit_message(
     let option: &[u8] = option.as_ref().map_or(&[], |option| option);
     let body = Frame::of(&[&[flags, 0, 0, 0], &target.octets(), option]);
     let unchecked = Frame::of(&[&[kind, 0, 0, 0], &body]);
-    let sum = checksum(source, destination, &unchecked).to_be_bytes();
+    let sum = checksum::icmpv6(source, destination, &unchecked).to_be_bytes();
     let length = u16::try_from(unchecked.len()).unwrap_or_default().to_be_bytes();
     Frame::of(&[
         &header.destination.octets(),
@@ -197,29 +197,6 @@ fn emit_message(
     ])
 }
 
-/// The Internet checksum over pseudo-header and message (RFC 8200 §8.1): what to put into a message whose checksum
-/// field is 0, and 0 for one whose checksum is right.
-fn checksum(source: Ipv6Addr, destination: Ipv6Addr, message: &[u8]) -> u16 {
-    let length = u32::try_from(message.len()).unwrap_or_default().to_be_bytes();
-    let pseudo = [source.octets(), destination.octets()];
-    let sum = pseudo.iter().fold(0, |sum, address| add(sum, address));
-    let sum = add(add(sum, &length), &[0, 0, 0, ICMPV6]);
-    !add(sum, message)
-}
-
-/// Ones' complement addition of 16-bit words; an odd last octet is the high half of its word.
-fn add(sum: u16, octets: &[u8]) -> u16 {
-    octets.chunks(2).fold(sum, |sum, word| {
-        let word = match *word {
-            [high, low] => u16::from_be_bytes([high, low]),
-            [high] => u16::from_be_bytes([high, 0]),
-            _ => 0,
-        };
-        let (sum, carry) = sum.overflowing_add(word);
-        sum.wrapping_add(u16::from(carry))
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -231,18 +208,11 @@ mod tests {
     fn packet(source: Ipv6Addr, destination: Ipv6Addr, message: &[u8]) -> Vec<u8> {
         let mut message = message.to_vec();
         message[2..4].fill(0);
-        let sum = checksum(source, destination, &message).to_be_bytes();
+        let sum = checksum::icmpv6(source, destination, &message).to_be_bytes();
         message[2..4].copy_from_slice(&sum);
         let length = u16::try_from(message.len()).unwrap().to_be_bytes();
         let head: [&[u8]; 4] = [&[0x60, 0, 0, 0], &length, &[ICMPV6, HOP_LIMIT], &source.octets()];
         [head.concat().as_slice(), &destination.octets(), &message].concat()
-    }
-
-    /// The example of RFC 1071 §3.
-    #[test]
-    fn ones_complement_sums_as_in_its_rfc() {
-        assert_eq!(add(0, &[0x00, 0x01, 0xf2, 0x03, 0xf4, 0xf5, 0xf6, 0xf7]), 0xddf2);
-        assert_eq!(add(0xffff, &[0x00, 0x01, 0x80]), 0x8001);
     }
 
     #[test]

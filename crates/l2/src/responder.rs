@@ -1,10 +1,12 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv6Addr};
 use std::time::{Duration, Instant};
 
 use crate::burst::{Forms, Schedule};
+use crate::echo::{self, Echo};
 use crate::ethernet::{self, Header, Payload};
 use crate::interface::{Carrier, Interface};
+use crate::limits::Limits;
 use crate::ndp::{self, Advertisement, Cause, Message, Solicitation};
 use crate::questions::{Novelty, Question, Questions};
 use crate::{Frame, Mac, Malformed, Stats, arp};
@@ -15,7 +17,7 @@ const DEFEND_INTERVAL: Duration = Duration::from_secs(10);
 const REPORT_INTERVAL: Duration = Duration::from_secs(1);
 
 /// What the owner of a [`Responder`] has to do, in this order.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Output {
     /// Send this frame as it is.
     Send(Frame),
@@ -60,6 +62,8 @@ pub struct Responder {
     groups: BTreeMap<Ipv6Addr, usize>,
     speakers: BTreeSet<Mac>,
     questions: Questions,
+    echo: Echo,
+    limits: Limits,
     schedule: Schedule,
     /// Each with the address that it is about, if it must not outlive what we say about that address.
     outputs: VecDeque<(Option<IpAddr>, Output)>,
@@ -91,6 +95,8 @@ impl Responder {
             groups: BTreeMap::new(),
             speakers: BTreeSet::new(),
             questions: Questions::default(),
+            echo: Echo::Silent,
+            limits: Limits::default(),
             schedule: Schedule::new(seed),
             outputs: VecDeque::new(),
             stats: Stats::default(),
@@ -121,6 +127,11 @@ impl Responder {
     /// How often an owned address is announced after its burst, or not at all; each minute if this is never called.
     pub fn set_refresh(&mut self, now: Instant, refresh: Option<Duration>) {
         self.schedule.set_refresh(now, refresh);
+    }
+
+    /// Whether echo requests for owned addresses are answered; they are not if this is never called.
+    pub fn set_echo(&mut self, _now: Instant, echo: Echo) {
+        self.echo = echo;
     }
 
     /// Answers for an address from now on, and tells the neighbours. Owning it already changes nothing.
@@ -162,11 +173,7 @@ impl Responder {
         }
         self.questions.open(now, target);
         self.stats.questions += 1;
-        let frame = match target {
-            IpAddr::V4(target) => self.request(target, question),
-            IpAddr::V6(target) => self.solicitation(target, question),
-        };
-        self.outputs.push_back((None, Output::Send(frame)));
+        self.outputs.push_back((None, Output::Send(self.interface.question(target, question))));
     }
 
     /// The addresses that are answered for as our own.
@@ -228,11 +235,42 @@ impl Responder {
                 None => self.stats.not_ours += 1,
             },
             Payload::Ipv6(octets) => match ndp::parse(octets)? {
-                Some(Message::Solicitation(solicitation)) => self.handle_solicitation(header, &solicitation),
+                Some(Message::Solicitation(solicitation)) => {
+                    self.handle_solicitation(now, header, &solicitation);
+                }
                 Some(Message::Advertisement(seen)) => self.handle_advertisement(now, header, &seen),
-                None => self.stats.not_ours += 1,
+                None => self.handle_echo(now, header, octets, echo::parse_ipv6)?,
             },
+            Payload::Ipv4(octets) => self.handle_echo(now, header, octets, echo::parse_ipv4)?,
             Payload::Other => self.stats.not_ours += 1,
+        }
+        Ok(())
+    }
+
+    fn handle_echo(
+        &mut self,
+        now: Instant,
+        header: Header,
+        octets: &[u8],
+        parse: for<'a> fn(&'a [u8]) -> Result<Option<echo::Request<'a>>, Malformed>,
+    ) -> Result<(), Malformed> {
+        // A request to a group of stations would let one packet cause many.
+        let request = match self.echo {
+            Echo::Answer if !header.destination.is_group() => parse(octets)?,
+            Echo::Answer | Echo::Silent => None,
+        };
+        let owns = |address| self.held.get(&address).is_some_and(|held| held.role == Role::Owned);
+        let Some(request) = request.filter(|request| owns(request.ends.destination())) else {
+            self.stats.not_ours += 1;
+            return Ok(());
+        };
+        let back = Header { destination: header.source, source: self.interface.mac };
+        match self.limits.take_echo(now).then(|| echo::reply(back, &request)).flatten() {
+            Some(reply) => {
+                self.stats.echoes += 1;
+                self.send(request.ends.destination(), reply);
+            }
+            None => self.stats.echo_excess += 1,
         }
         Ok(())
     }
@@ -246,7 +284,9 @@ impl Responder {
         // Gratuitous: it asks nothing, so a defence is the only answer.
         let question = packet.operation == arp::Operation::Request && packet.sender != packet.target;
         let place = self.place(packet.target.into()).filter(|_| question);
-        if let Some(place) = place {
+        if let Some(place) = place
+            && self.may_answer(now, header)
+        {
             self.stats.arp_replies += 1;
             self.send(packet.target.into(), arp::reply(self.interface.mac, place, header, packet));
         }
@@ -255,21 +295,30 @@ impl Responder {
         }
     }
 
-    fn handle_solicitation(&mut self, header: Header, solicitation: &Solicitation) {
+    fn handle_solicitation(&mut self, now: Instant, header: Header, solicitation: &Solicitation) {
         let target = solicitation.target;
         let Some(place) = self.place(target.into()) else {
             self.stats.not_ours += 1;
             return;
         };
+        if !self.may_answer(now, header) {
+            return;
+        }
         self.stats.advertisements += 1;
         let frame = if solicitation.source.is_unspecified() {
             // RFC 4861 §7.2.4: the prober has no address yet; all nodes hear that this one is taken.
-            self.unsolicited(target, place, ndp::ALL_NODES)
+            self.interface.unsolicited(target, place, ndp::ALL_NODES)
         } else {
             let to = solicitation.link_layer.unwrap_or(header.source);
-            self.advertisement(target, place, solicitation.source, to, Cause::Solicited)
+            self.interface.advertisement(target, place, solicitation.source, to, Cause::Solicited)
         };
         self.send(target.into(), frame);
+    }
+
+    fn may_answer(&mut self, now: Instant, header: Header) -> bool {
+        let left = self.limits.take_answer(now, header.source);
+        self.stats.excess += u64::from(!left);
+        left
     }
 
     fn handle_advertisement(&mut self, now: Instant, header: Header, seen: &Advertisement) {
@@ -316,7 +365,7 @@ impl Responder {
             let own = self.interface.mac;
             let frame = match address {
                 IpAddr::V4(address) => arp::announcement(own, address),
-                IpAddr::V6(address) => self.unsolicited(address, own, ndp::ALL_NODES),
+                IpAddr::V6(address) => self.interface.unsolicited(address, own, ndp::ALL_NODES),
             };
             self.send(address, frame);
         }
@@ -324,7 +373,7 @@ impl Responder {
 
     fn announce_due(&mut self, now: Instant) {
         while let Some((address, forms)) = self.schedule.pop_due(now) {
-            let [first, second] = self.announcement(address);
+            let [first, second] = self.interface.announcement(address);
             if forms != Forms::Second {
                 self.announce(address, first);
             }
@@ -337,58 +386,6 @@ impl Responder {
     fn announce(&mut self, address: IpAddr, frame: Frame) {
         self.stats.gratuitous += 1;
         self.send(address, frame);
-    }
-
-    /// Two forms, of which each neighbour honours at least one; the first is the one that most do.
-    fn announcement(&self, address: IpAddr) -> [Frame; 2] {
-        let own = self.interface.mac;
-        match address {
-            IpAddr::V4(address) => arp::gratuitous(own, address),
-            IpAddr::V6(address) => {
-                [ndp::ALL_NODES, ndp::ALL_ROUTERS].map(|group| self.unsolicited(address, own, group))
-            }
-        }
-    }
-
-    fn unsolicited(&self, target: Ipv6Addr, place: Mac, group: Ipv6Addr) -> Frame {
-        self.advertisement(target, place, group, Mac::of_group(group), Cause::Unsolicited)
-    }
-
-    fn advertisement(
-        &self,
-        target: Ipv6Addr,
-        place: Mac,
-        destination: Ipv6Addr,
-        to: Mac,
-        cause: Cause,
-    ) -> Frame {
-        let source = self.interface.link_local.unwrap_or(target);
-        let advertisement = Advertisement { source, destination, cause, target, link_layer: Some(place) };
-        ndp::emit(Header { destination: to, source: self.interface.mac }, &advertisement)
-    }
-
-    fn request(&self, target: Ipv4Addr, question: Question) -> Frame {
-        let sender = || self.interface.ipv4_towards(target).unwrap_or(Ipv4Addr::UNSPECIFIED);
-        match question {
-            Question::Reach => arp::request(self.interface.mac, sender(), target, None),
-            Question::ReachAt(station) => arp::request(self.interface.mac, sender(), target, Some(station)),
-            Question::Duplicate => arp::request(self.interface.mac, Ipv4Addr::UNSPECIFIED, target, None),
-        }
-    }
-
-    fn solicitation(&self, target: Ipv6Addr, question: Question) -> Frame {
-        let mac = self.interface.mac;
-        let source = self.interface.ipv6_towards(target).filter(|_| question != Question::Duplicate);
-        let Some(source) = source else {
-            // RFC 4861 §7.1.1: from the unspecified address only to the group, and without a link-layer address.
-            let source = Ipv6Addr::UNSPECIFIED;
-            return ndp::emit_solicitation(mac, None, &Solicitation { source, target, link_layer: None });
-        };
-        let of = match question {
-            Question::ReachAt(station) => Some(station),
-            Question::Reach | Question::Duplicate => None,
-        };
-        ndp::emit_solicitation(mac, of, &Solicitation { source, target, link_layer: Some(mac) })
     }
 
     /// Where we say that an address is.

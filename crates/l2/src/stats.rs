@@ -9,6 +9,12 @@ pub struct Stats {
     pub arp_replies: u64,
     /// Neighbor Advertisements to solicitations, duplicate address detection included.
     pub advertisements: u64,
+    /// Answers that were not sent, because the asker had had its share of the second.
+    pub excess: u64,
+    /// Echo replies.
+    pub echoes: u64,
+    /// Echo requests for owned addresses that were too long or too many for a reply.
+    pub echo_excess: u64,
     /// Unasked announcements: bursts and refreshes.
     pub gratuitous: u64,
     /// Unasked announcements because somebody else used an owned address.
@@ -32,6 +38,9 @@ impl Default for Stats {
         Self {
             arp_replies: 0,
             advertisements: 0,
+            excess: 0,
+            echoes: 0,
+            echo_excess: 0,
             gratuitous: 0,
             defences: 0,
             questions: 0,

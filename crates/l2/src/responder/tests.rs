@@ -247,3 +247,58 @@ fn everything_is_counted() {
     assert_eq!(stats.malformed[&Malformed::Truncated], 1);
     assert_eq!(stats.malformed.values().sum::<u64>(), 1);
 }
+
+#[test]
+fn one_station_gets_two_thousand_answers_a_second_and_others_theirs() {
+    let start = Instant::now();
+    let mut responder = responder(start);
+    responder.own(start, ip(V4));
+    drain(&mut responder);
+    let mut answers = |client: u8| {
+        let mac = Mac::new([2, 0, 0, 0, 0, client]);
+        let frame = arp::request(mac, "192.0.2.100".parse().unwrap(), V4.parse().unwrap(), None);
+        (0..5000).for_each(|_| responder.handle_frame(start, &frame));
+        drain(&mut responder).len()
+    };
+    assert_eq!((answers(0x64), answers(0x65)), (2000, 2000));
+    assert_eq!((responder.stats().arp_replies, responder.stats().excess), (4000, 6000));
+}
+
+#[test]
+fn a_storm_of_solicitations_is_answered_within_the_same_allowance() {
+    let start = Instant::now();
+    let mut responder = responder(start);
+    responder.own(start, ip(V6));
+    drain(&mut responder);
+    let (source, target) = ("2001:db8::64".parse().unwrap(), V6.parse().unwrap());
+    let client = Mac::new([2, 0, 0, 0, 0, 0x64]);
+    let frame =
+        ndp::emit_solicitation(client, None, &Solicitation { source, target, link_layer: Some(client) });
+    (0..5000).for_each(|_| responder.handle_frame(start, &frame));
+    assert_eq!(drain(&mut responder).len(), 2000);
+    assert_eq!((responder.stats().advertisements, responder.stats().excess), (2000, 3000));
+}
+
+#[test]
+fn a_flood_of_echo_requests_is_answered_a_thousand_times_a_second() {
+    let start = Instant::now();
+    let mut responder = responder(start);
+    responder.own(start, ip(V4));
+    responder.set_echo(start, Echo::Answer);
+    drain(&mut responder);
+    let vectors = include_str!("../../vectors/echo.hex");
+    let frame = vectors::octets(vectors.lines().find_map(|line| line.strip_prefix("in ")).unwrap());
+    (0..1500).for_each(|_| responder.handle_frame(start, &frame));
+    assert_eq!(drain(&mut responder).len(), 1000);
+    responder.handle_frame(start + Duration::from_secs(1), &frame);
+    assert_eq!((responder.stats().echoes, responder.stats().echo_excess), (1001, 500));
+}
+
+#[test]
+fn refreshes_can_be_switched_off() {
+    let start = Instant::now();
+    let mut responder = responder(start);
+    responder.set_refresh(start, None);
+    responder.own(start, ip(V4));
+    assert_eq!(run(&mut responder, start, Duration::from_secs(3600)).len(), 12);
+}

@@ -15,6 +15,8 @@ enum Event {
     Disown(IpAddr),
     Ask(IpAddr, Question),
     Speakers(BTreeSet<Mac>),
+    Echo(Echo),
+    Refresh(Option<Duration>),
     Frame(Vec<u8>),
     Wait(u64),
     Interface(Interface),
@@ -54,7 +56,13 @@ fn advertisement_frame() -> impl Strategy<Value = Vec<u8>> {
 
 /// Frames of the vectors, which cover what we never send, some with an octet changed.
 fn vector_frame() -> impl Strategy<Value = Vec<u8>> {
-    let files = [include_str!("../../../vectors/arp.hex"), include_str!("../../../vectors/ndp.hex")];
+    let files = [
+        include_str!("../../../vectors/arp.hex"),
+        include_str!("../../../vectors/ndp.hex"),
+        include_str!("../../../vectors/questions.hex"),
+        include_str!("../../../vectors/cover.hex"),
+        include_str!("../../../vectors/echo.hex"),
+    ];
     let inputs = files.iter().flat_map(|file| file.lines()).filter_map(|line| line.strip_prefix("in "));
     let frames: Vec<_> = inputs.map(vectors::octets).collect();
     let change = prop::option::of((any::<prop::sample::Index>(), any::<u8>()));
@@ -103,6 +111,8 @@ fn events() -> impl Strategy<Value = Vec<Event>> {
         2 => owned().prop_map(Event::Disown),
         2 => (owned(), questions()).prop_map(|(address, question)| Event::Ask(address, question)),
         1 => prop::collection::btree_set(macs(), 0..3).prop_map(Event::Speakers),
+        1 => prop::sample::select(vec![Echo::Answer, Echo::Silent]).prop_map(Event::Echo),
+        1 => prop::option::of((0u64..100).prop_map(Duration::from_secs)).prop_map(Event::Refresh),
         6 => frames().prop_map(Event::Frame),
         2 => (0u64..70_000).prop_map(Event::Wait),
         1 => interfaces().prop_map(Event::Interface),
@@ -152,6 +162,8 @@ impl Model {
                 self.responder.ask(self.now, address, question);
             }
             Event::Speakers(speakers) => self.responder.set_speakers(self.now, speakers),
+            Event::Echo(echo) => self.responder.set_echo(self.now, echo),
+            Event::Refresh(refresh) => self.responder.set_refresh(self.now, refresh),
             Event::Frame(frame) => self.responder.handle_frame(self.now, &frame),
             Event::Wait(millis) => {
                 self.now += Duration::from_millis(millis);
@@ -196,13 +208,17 @@ impl Model {
             assert!(self.asked.contains_key(&about), "{about} was not asked for");
         } else {
             let place = self.places.get(&about).unwrap_or_else(|| panic!("{about} is not ours"));
-            assert_eq!(sent.place(), Some(place.unwrap_or(self.mac)));
+            match sent {
+                Sent::EchoReply { .. } => assert_eq!(*place, None),
+                _ => assert_eq!(sent.place(), Some(place.unwrap_or(self.mac))),
+            }
         }
     }
 }
 
 fn counted(stats: &Stats) -> u64 {
     let answered = stats.arp_replies + stats.advertisements + stats.foreign + stats.answers;
+    let answered = answered + stats.excess + stats.echoes + stats.echo_excess;
     answered + stats.not_ours + stats.own + stats.malformed.values().sum::<u64>()
 }
 

@@ -5,11 +5,13 @@ use std::net::IpAddr;
 use pnet_packet::Packet;
 use pnet_packet::arp::{ArpHardwareTypes, ArpPacket};
 use pnet_packet::ethernet::{EtherTypes, EthernetPacket};
+use pnet_packet::icmp::{self, IcmpPacket};
 use pnet_packet::icmpv6::ndp::{
     NdpOption, NdpOptionType, NdpOptionTypes, NeighborAdvertPacket, NeighborSolicitPacket,
 };
 use pnet_packet::icmpv6::{Icmpv6Packet, checksum};
 use pnet_packet::ip::IpNextHeaderProtocols;
+use pnet_packet::ipv4::{self, Ipv4Packet};
 use pnet_packet::ipv6::Ipv6Packet;
 
 use crate::Mac;
@@ -38,6 +40,11 @@ pub(super) enum Sent {
         target: IpAddr,
         mac: Option<Mac>,
     },
+    EchoReply {
+        source: IpAddr,
+        destination: IpAddr,
+        length: usize,
+    },
 }
 
 impl Sent {
@@ -47,6 +54,7 @@ impl Sent {
             Self::Arp { target: (_, address), .. } if self.asks() => *address,
             Self::Arp { sender: (_, address), .. } => *address,
             Self::Advertisement { target, .. } | Self::Solicitation { target, .. } => *target,
+            Self::EchoReply { source, .. } => *source,
         }
     }
 
@@ -56,7 +64,7 @@ impl Sent {
             Self::Arp { operation, sender: (_, sender), target: (_, target), .. } => {
                 *operation == 1 && sender != target
             }
-            Self::Advertisement { .. } => false,
+            Self::Advertisement { .. } | Self::EchoReply { .. } => false,
             Self::Solicitation { .. } => true,
         }
     }
@@ -66,6 +74,7 @@ impl Sent {
         match self {
             Self::Arp { sender: (mac, _), .. } => Some(*mac),
             Self::Advertisement { mac, .. } | Self::Solicitation { mac, .. } => *mac,
+            Self::EchoReply { .. } => None,
         }
     }
 }
@@ -78,12 +87,24 @@ pub(super) fn source(frame: &[u8]) -> Mac {
 /// Panics at anything that a careful receiver would refuse.
 pub(super) fn read(frame: &[u8]) -> Sent {
     let ethernet = EthernetPacket::new(frame).unwrap();
-    if ethernet.get_ethertype() == EtherTypes::Arp {
-        read_arp(&ethernet)
-    } else {
-        assert_eq!(ethernet.get_ethertype(), EtherTypes::Ipv6);
-        read_neighbor_discovery(&ethernet)
+    match ethernet.get_ethertype() {
+        EtherTypes::Arp => read_arp(&ethernet),
+        EtherTypes::Ipv4 => read_ipv4(&ethernet),
+        EtherTypes::Ipv6 => read_ipv6(&ethernet),
+        other => panic!("{other}"),
     }
+}
+
+fn read_ipv4(ethernet: &EthernetPacket<'_>) -> Sent {
+    let ip = Ipv4Packet::new(ethernet.payload()).unwrap();
+    assert_eq!((ip.get_version(), ip.get_header_length(), ip.get_ttl()), (4, 5, 64));
+    assert_eq!(usize::from(ip.get_total_length()), ethernet.payload().len());
+    assert_eq!(ip.get_checksum(), ipv4::checksum(&ip));
+    let message = IcmpPacket::new(ip.payload()).unwrap();
+    assert_eq!((message.get_icmp_type().0, message.get_icmp_code().0), (0, 0));
+    assert_eq!(message.get_checksum(), icmp::checksum(&message));
+    let (source, destination) = (ip.get_source().into(), ip.get_destination().into());
+    Sent::EchoReply { source, destination, length: ip.payload().len() }
 }
 
 fn read_arp(ethernet: &EthernetPacket<'_>) -> Sent {
@@ -100,9 +121,9 @@ fn read_arp(ethernet: &EthernetPacket<'_>) -> Sent {
     }
 }
 
-fn read_neighbor_discovery(ethernet: &EthernetPacket<'_>) -> Sent {
+fn read_ipv6(ethernet: &EthernetPacket<'_>) -> Sent {
     let ip = Ipv6Packet::new(ethernet.payload()).unwrap();
-    assert_eq!((ip.get_version(), ip.get_hop_limit()), (6, 255));
+    assert_eq!(ip.get_version(), 6);
     assert_eq!(ip.get_next_header(), IpNextHeaderProtocols::Icmpv6);
     assert_eq!(usize::from(ip.get_payload_length()), ethernet.payload().len() - 40);
     let icmp = Icmpv6Packet::new(ip.payload()).unwrap();
@@ -110,6 +131,10 @@ fn read_neighbor_discovery(ethernet: &EthernetPacket<'_>) -> Sent {
     assert_eq!(icmp.get_icmpv6_code().0, 0);
     let to = Mac::new(ethernet.get_destination().octets());
     let (source, destination) = (ip.get_source().into(), ip.get_destination().into());
+    if icmp.get_icmpv6_type().0 == 129 {
+        return Sent::EchoReply { source, destination, length: ip.payload().len() };
+    }
+    assert_eq!(ip.get_hop_limit(), 255);
     if icmp.get_icmpv6_type().0 == 135 {
         let solicitation = NeighborSolicitPacket::new(ip.payload()).unwrap();
         let target = solicitation.get_target_addr().into();

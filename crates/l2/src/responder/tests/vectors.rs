@@ -43,6 +43,10 @@ impl<'a> Case<'a> {
                 let (address, mac) = rest.split_once(' ').unwrap();
                 self.expect(Some(Output::Answered { address: ip(address), mac: mac.parse().unwrap() }));
             }
+            "echo" => {
+                assert_eq!(rest, "answer");
+                self.responder.set_echo(self.now, Echo::Answer);
+            }
             "join" => self.expect(Some(Output::Join(rest.parse().unwrap()))),
             "cover" => {
                 let (address, mac) = rest.split_once(' ').unwrap();
@@ -135,3 +139,4 @@ rows!(arp: a01 a02 a03 a04 a05 a06 a07 a08 a09 a10 a11 a12 a13 a14 a15 a16 a17);
 rows!(ndp: d01 d02 d03 d04 d05 d06 d07 d08 d09 d10 d11 d12 d13);
 rows!(questions: q01 q02 q03 q04 q05 q06 q07 q08 q09 q10 q11 q12 q13 q14 q15 q21 q22 q23 q25 q26 q27 q28 q29 q30);
 rows!(cover: c01 c02 c03 c04 c05 c06 c07 c11 c12 c13 c14 c15);
+rows!(echo: e01 e02 e03 e04 e05 e06 e07 e08 e09 e10 e11 e12 e13 e14 e15 e16 e21 e22 e23 e24 e25 e26 e27 e28 e29);
