@@ -1,159 +1,165 @@
-//! Classic BPF for ARP and Neighbor Discovery: it runs for every such frame of the segment, in the kernel, so that
-//! the frames that concern others wake nobody. What it passes is still only a candidate.
+//! Classic BPF for ARP, Neighbor Discovery and echo requests: it runs for every such frame of the segment, in the
+//! kernel, so that the frames that concern others wake nobody. What it passes is still only a candidate.
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
-use socket2::SockFilter;
+use instruction::{
+    JUMP_BITS, JUMP_EQUAL, JUMP_GREATER, LOAD_HALF, LOAD_INDEX_HEADER, LOAD_LENGTH, LOAD_OCTET,
+    LOAD_OCTET_AT_INDEX, LOAD_WORD, drop, jump, plain,
+};
+use search::search;
 
-/// More runs of consecutive addresses than this are not told apart: the program is gone through from top to bottom,
-/// and it is charged to the socket's option memory, 20 KiB on kernels before 6.7, twice while it is replaced.
-const MOST_RUNS: usize = 64;
+mod instruction;
+mod search;
 
-const LOAD_WORD: u16 = 0x20;
-const LOAD_HALF: u16 = 0x28;
-const LOAD_OCTET: u16 = 0x30;
-const JUMP_EQUAL: u16 = 0x15;
-const JUMP_GREATER: u16 = 0x25;
-const JUMP_GREATER_EQUAL: u16 = 0x35;
-const JUMP_BITS: u16 = 0x45;
-const RETURN: u16 = 0x06;
+pub(crate) use instruction::Instruction;
+
+/// The kernel takes no more instructions than these.
+pub(crate) const LONGEST: usize = 4096;
 
 /// `SKF_AD_OFF + SKF_AD_VLAN_TAG`: the tag that the kernel took off the frame.
 const VLAN_TAG: u32 = 0xffff_f000 + 44;
 const VLAN_ID: u32 = 0x0fff;
 
 /// Where things are in a frame, from the start of the Ethernet header.
+const IP: u32 = 14;
 const ARP_OPERATION: u32 = 14 + 6;
 const ARP_SENDER: u32 = 14 + 14;
 const ARP_TARGET: u32 = 14 + 24;
-const NEXT_HEADER: u32 = 14 + 6;
-const ICMPV6_TYPE: u32 = 14 + 40;
-const NDP_TARGET_LAST_WORD: u32 = 14 + 40 + 8 + 12;
+const FRAGMENT: u32 = IP + 6;
+const PROTOCOL: u32 = IP + 9;
+const IPV4_DESTINATION: u32 = IP + 16;
+const NEXT_HEADER: u32 = IP + 6;
+const IPV6_DESTINATION_LAST_WORD: u32 = IP + 24 + 12;
+const ICMPV6_TYPE: u32 = IP + 40;
+const NDP_TARGET_LAST_WORD: u32 = IP + 40 + 8 + 12;
 
+const ICMP: u32 = 1;
 const ICMPV6: u32 = 58;
+const ECHO_REQUEST: u32 = 8;
+const ECHO_REQUEST_V6: u32 = 128;
 const SOLICITATION: u32 = 135;
 const ADVERTISEMENT: u32 = 136;
+/// "More fragments" and the offset.
+const FRAGMENT_BITS: u32 = 0x3fff;
+/// The longest frame of Ethernet without its check sequence.
+const LONGEST_FRAME: u32 = 14 + 1500;
 
 /// Which frames reach a [`crate::frames::FrameSocket`]: ARP requests and replies with one of the addresses as target
-/// or sender, and Neighbor Solicitations and Advertisements with one of them as target; none that belong to a VLAN.
+/// or sender, Neighbor Solicitations and Advertisements with one of them as target, and, if they are listened for,
+/// echo requests to them; none that belong to a VLAN.
 ///
-/// It may pass more: IPv6 addresses are told apart by their last 32 bits, and beyond 64 runs of consecutive
-/// addresses of a family everything of the right type passes.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// It may pass more: IPv6 addresses are told apart by their last 32 bits; and where a program for all addresses would
+/// be too long (about a thousand that are scattered, many more that are not), what lies between near ones passes too.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Filter {
-    arp: BTreeSet<u32>,
-    ndp: BTreeSet<u32>,
+    ipv4: BTreeSet<u32>,
+    ipv6: BTreeSet<u32>,
 }
 
-impl Filter {
-    /// The filter for the owned addresses.
-    pub fn owned(addresses: impl IntoIterator<Item = IpAddr>) -> Self {
-        let mut filter = Self { arp: BTreeSet::new(), ndp: BTreeSet::new() };
-        for address in addresses {
-            match address {
-                IpAddr::V4(address) => filter.arp.insert(address.to_bits()),
-                IpAddr::V6(address) => {
-                    let [.., a, b, c, d] = address.octets();
-                    filter.ndp.insert(u32::from_be_bytes([a, b, c, d]))
-                }
-            };
-        }
+impl FromIterator<IpAddr> for Filter {
+    fn from_iter<I: IntoIterator<Item = IpAddr>>(addresses: I) -> Self {
+        let mut filter = Self::default();
+        filter.extend(addresses);
         filter
     }
+}
 
-    /// The program for a socket that gets ARP frames only.
-    pub(crate) fn arp_program(&self) -> Vec<SockFilter> {
+impl Extend<IpAddr> for Filter {
+    fn extend<I: IntoIterator<Item = IpAddr>>(&mut self, addresses: I) {
+        for address in addresses {
+            match address {
+                IpAddr::V4(address) => self.ipv4.insert(address.to_bits()),
+                IpAddr::V6(address) => self.ipv6.insert(last_word(address.octets())),
+            };
+        }
+    }
+}
+
+fn last_word([.., a, b, c, d]: [u8; 16]) -> u32 {
+    u32::from_be_bytes([a, b, c, d])
+}
+
+/// A program for one kind of socket, of at most so many instructions, or, where those are too few to tell any
+/// addresses apart, a few more.
+pub(crate) type Program = fn(&Filter, usize) -> Vec<Instruction>;
+
+impl Filter {
+    /// Whether frames about an address pass.
+    pub fn passes(&self, address: IpAddr) -> bool {
+        match address {
+            IpAddr::V4(address) => self.ipv4.contains(&address.to_bits()),
+            IpAddr::V6(address) => self.ipv6.contains(&last_word(address.octets())),
+        }
+    }
+
+    /// For a socket that gets ARP frames only.
+    pub(crate) fn arp_program(&self, longest: usize) -> Vec<Instruction> {
         let mut program = untagged();
         // Request or reply.
         program.extend([
-            load(LOAD_HALF, ARP_OPERATION),
+            plain(LOAD_HALF, ARP_OPERATION),
             jump(JUMP_EQUAL, 1, 2, 0),
             jump(JUMP_EQUAL, 2, 1, 0),
             drop(),
         ]);
-        program.extend(one_of(&self.arp, &[ARP_TARGET, ARP_SENDER]));
-        program
+        one_of(&self.ipv4, &[ARP_TARGET, ARP_SENDER], longest, program)
     }
 
-    /// The program for a socket that gets IPv6 frames only.
-    pub(crate) fn ndp_program(&self) -> Vec<SockFilter> {
+    /// For a socket that gets IPv6 frames only: Neighbor Discovery.
+    pub(crate) fn ndp_program(&self, longest: usize) -> Vec<Instruction> {
         let mut program = untagged();
-        program.extend([load(LOAD_OCTET, NEXT_HEADER), jump(JUMP_EQUAL, ICMPV6, 1, 0), drop()]);
-        program.extend([load(LOAD_OCTET, ICMPV6_TYPE), jump(JUMP_EQUAL, SOLICITATION, 2, 0)]);
+        program.extend([plain(LOAD_OCTET, NEXT_HEADER), jump(JUMP_EQUAL, ICMPV6, 1, 0), drop()]);
+        program.extend([plain(LOAD_OCTET, ICMPV6_TYPE), jump(JUMP_EQUAL, SOLICITATION, 2, 0)]);
         program.extend([jump(JUMP_EQUAL, ADVERTISEMENT, 1, 0), drop()]);
-        program.extend(one_of(&self.ndp, &[NDP_TARGET_LAST_WORD]));
-        program
+        one_of(&self.ipv6, &[NDP_TARGET_LAST_WORD], longest, program)
+    }
+
+    /// For a socket that gets IPv4 frames only: echo requests.
+    pub(crate) fn echo_program(&self, longest: usize) -> Vec<Instruction> {
+        let mut program = whole_frame();
+        program.extend([plain(LOAD_OCTET, PROTOCOL), jump(JUMP_EQUAL, ICMP, 1, 0), drop()]);
+        program.extend([plain(LOAD_HALF, FRAGMENT), jump(JUMP_BITS, FRAGMENT_BITS, 0, 1), drop()]);
+        program.extend([plain(LOAD_INDEX_HEADER, IP), plain(LOAD_OCTET_AT_INDEX, IP)]);
+        program.extend([jump(JUMP_EQUAL, ECHO_REQUEST, 1, 0), drop()]);
+        one_of(&self.ipv4, &[IPV4_DESTINATION], longest, program)
+    }
+
+    /// For a socket that gets IPv6 frames only: echo requests.
+    pub(crate) fn echo_v6_program(&self, longest: usize) -> Vec<Instruction> {
+        let mut program = whole_frame();
+        program.extend([plain(LOAD_OCTET, NEXT_HEADER), jump(JUMP_EQUAL, ICMPV6, 1, 0), drop()]);
+        program.extend([plain(LOAD_OCTET, ICMPV6_TYPE), jump(JUMP_EQUAL, ECHO_REQUEST_V6, 1, 0), drop()]);
+        one_of(&self.ipv6, &[IPV6_DESTINATION_LAST_WORD], longest, program)
     }
 }
 
 /// A tag with VLAN 0 only carries a priority; the frame is still this interface's.
-fn untagged() -> Vec<SockFilter> {
-    vec![load(LOAD_WORD, VLAN_TAG), jump(JUMP_BITS, VLAN_ID, 0, 1), drop()]
+fn untagged() -> Vec<Instruction> {
+    vec![plain(LOAD_WORD, VLAN_TAG), jump(JUMP_BITS, VLAN_ID, 0, 1), drop()]
+}
+
+/// What receive offload has put together is no longer a frame that anybody sent.
+fn whole_frame() -> Vec<Instruction> {
+    let mut program = untagged();
+    program.extend([plain(LOAD_LENGTH, 0), jump(JUMP_GREATER, LONGEST_FRAME, 0, 1), drop()]);
+    program
 }
 
 /// Passes a frame that has one of the values at one of the offsets.
-fn one_of(values: &BTreeSet<u32>, offsets: &[u32]) -> Vec<SockFilter> {
-    let runs = runs(values);
-    if runs.len() > MOST_RUNS {
-        return vec![pass()];
-    }
-    let mut program = Vec::new();
-    for offset in offsets {
-        program.push(load(LOAD_WORD, *offset));
-        for (first, last) in &runs {
-            program.extend([jump(JUMP_GREATER_EQUAL, *first, 0, 2), jump(JUMP_GREATER, *last, 1, 0), pass()]);
-        }
-    }
+fn one_of(
+    values: &BTreeSet<u32>,
+    offsets: &[u32],
+    longest: usize,
+    mut program: Vec<Instruction>,
+) -> Vec<Instruction> {
+    let left = longest.saturating_sub(program.len() + 1);
+    let each = left.checked_div(offsets.len()).unwrap_or_default();
+    program.extend(offsets.iter().flat_map(|offset| search(values, *offset, each)));
     program.push(drop());
     program
 }
 
-/// Consecutive values, as first and last.
-fn runs(values: &BTreeSet<u32>) -> Vec<(u32, u32)> {
-    let mut runs: Vec<(u32, u32)> = Vec::new();
-    for value in values {
-        match runs.last_mut() {
-            Some((_, last)) if last.checked_add(1) == Some(*value) => *last = *value,
-            _ => runs.push((*value, *value)),
-        }
-    }
-    runs
-}
-
-fn load(size: u16, offset: u32) -> SockFilter {
-    SockFilter::new(size, 0, 0, offset)
-}
-
-/// How many instructions to skip if the condition holds, and if not.
-fn jump(condition: u16, value: u32, holds: u8, fails: u8) -> SockFilter {
-    SockFilter::new(condition, holds, fails, value)
-}
-
-fn pass() -> SockFilter {
-    SockFilter::new(RETURN, 0, 0, u32::MAX)
-}
-
-fn drop() -> SockFilter {
-    SockFilter::new(RETURN, 0, 0, 0)
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn consecutive_values_are_one_run() {
-        let values = [1, 2, 3, 7, 9, 10, u32::MAX];
-        assert_eq!(runs(&values.into()), [(1, 3), (7, 7), (9, 10), (u32::MAX, u32::MAX)]);
-    }
-
-    #[test]
-    fn a_set_with_too_many_runs_does_not_lengthen_the_program() {
-        let addresses = |count: u32| (0..count).map(|index| IpAddr::from((index * 2).to_be_bytes()));
-        let most = u32::try_from(MOST_RUNS).unwrap();
-        let longest = Filter::owned(addresses(most)).arp_program().len();
-        assert_eq!(longest, 7 + 2 * (1 + 3 * MOST_RUNS) + 1);
-        assert_eq!(Filter::owned(addresses(most + 1)).arp_program().len(), 7 + 1);
-    }
-}
+mod tests;

@@ -4,15 +4,10 @@ use std::collections::BTreeMap;
 use std::io;
 use std::net::Ipv6Addr;
 
-use libc::c_int;
 use socket2::{Domain, Protocol, Socket, Type};
 
-use crate::socket_option::PacketMembership;
-use crate::{Error, LinkIndex, socket_option};
-
-/// `linux/if_packet.h`; libc lacks these.
-const PACKET_ADD_MEMBERSHIP: c_int = 1;
-const PACKET_MR_ALLMULTI: u16 = 2;
+use crate::packet_membership::Beyond;
+use crate::{Error, LinkIndex, packet_membership};
 
 /// How many sockets may share the memberships.
 const MOST_SOCKETS: usize = 64;
@@ -125,10 +120,7 @@ impl Membership {
         if self.all_multicast.is_some() {
             return Ok(());
         }
-        let socket = Socket::new(Domain::PACKET, Type::DGRAM, None)?;
-        let interface = c_int::try_from(self.interface.get()).map_err(io::Error::other)?;
-        let request = PacketMembership { interface, kind: PACKET_MR_ALLMULTI, length: 0, address: [0; 8] };
-        socket_option::set(&socket, libc::SOL_PACKET, PACKET_ADD_MEMBERSHIP, &request)?;
+        let socket = packet_membership::hold(self.interface, Beyond::AllMulticast)?;
         self.all_multicast = Some(socket);
         Ok(())
     }

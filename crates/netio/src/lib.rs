@@ -18,6 +18,7 @@ pub mod udp;
 mod error;
 mod filter;
 mod netlink;
+mod packet_membership;
 mod readiness;
 mod socket_option;
 
@@ -25,7 +26,7 @@ mod socket_option;
 mod namespace;
 
 pub use error::Error;
-pub use frames::{Filter, FrameSocket};
+pub use frames::{Filter, FrameSocket, Promiscuity};
 pub use groups::{Membership, Reception};
 pub use links::{Change, Link, LinkIndex, Links};
 pub use routes::{Gateway, Routes};

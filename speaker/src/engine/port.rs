@@ -40,6 +40,8 @@ pub(crate) struct Port {
 struct Shell {
     port: Port,
     socket: FrameSocket,
+    /// What the socket passes: all that is watched, and what was until the last report.
+    filter: Filter,
     groups: Membership,
     responder: Responder,
     reported: l2::Stats,
@@ -52,9 +54,10 @@ pub(crate) async fn run(
     mut owns: latest::Receiver<IpAddr, Ownership>,
 ) -> Result<(), netio::Error> {
     let responder = Responder::new(interface.borrow_and_update().clone(), port.seed, clock::now());
-    let socket = FrameSocket::open(port.index, &Filter::owned([]))?;
+    let filter = Filter::default();
+    let socket = FrameSocket::open(port.index, &filter)?;
     let groups = Membership::open(port.index)?;
-    let mut shell = Shell { port, socket, groups, responder, reported: l2::Stats::default() };
+    let mut shell = Shell { port, socket, filter, groups, responder, reported: l2::Stats::default() };
     let mut frame = [0; FRAME];
     let mut report = tokio::time::interval(REPORT);
     report.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -70,7 +73,10 @@ pub(crate) async fn run(
             changes = owns.take() => shell.own(changes)?,
             length = shell.socket.receive(&mut frame) => shell.hear(length?, &mut frame)?,
             () = sleep_until(shell.responder.poll_timeout()) => {}
-            _ = report.tick() => shell.report(),
+            _ = report.tick() => {
+                shell.report();
+                shell.narrow_filter()?;
+            }
         }
         shell.responder.handle_timeout(clock::now());
         shell.act();
@@ -88,8 +94,12 @@ pub(crate) async fn sleep_until(deadline: Option<Instant>) {
 impl Shell {
     fn own(&mut self, changes: BTreeMap<IpAddr, Ownership>) -> Result<(), netio::Error> {
         let gained = changes.iter().filter(|(_, ownership)| matches!(ownership, Ownership::Owned { .. }));
-        let wider: Vec<_> = self.responder.watched().chain(gained.map(|(address, _)| *address)).collect();
-        self.socket.set_filter(&Filter::owned(wider))?;
+        let missing: Vec<_> =
+            gained.map(|(address, _)| *address).filter(|address| !self.filter.passes(*address)).collect();
+        if !missing.is_empty() {
+            self.filter.extend(missing);
+            self.socket.set_filter(&self.filter)?;
+        }
         for (address, ownership) in &changes {
             match ownership {
                 Ownership::Owned { .. } => self.responder.own(clock::now(), *address),
@@ -102,7 +112,18 @@ impl Shell {
                 self.port.metrics.announced_l2(clock::now().saturating_duration_since(*since));
             }
         }
-        self.socket.set_filter(&Filter::owned(self.responder.watched()))
+        Ok(())
+    }
+
+    /// Stops hearing of what was given up. Not at once, because replacing the filter costs a millisecond where there
+    /// are a thousand addresses, and they may be given up one by one.
+    fn narrow_filter(&mut self) -> Result<(), netio::Error> {
+        let watched: Filter = self.responder.watched().collect();
+        if watched != self.filter {
+            self.filter = watched;
+            self.socket.set_filter(&self.filter)?;
+        }
+        Ok(())
     }
 
     fn hear(&mut self, length: usize, frame: &mut [u8; FRAME]) -> Result<(), netio::Error> {
