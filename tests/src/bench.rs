@@ -39,7 +39,7 @@ pub enum Group {
     Fleet,
     /// Memory, programs, image
     Size,
-    /// The gap that a client sees when a node is cut
+    /// Nodes, speakers and wires fail: what clients notice, beside VRRP
     Failover,
 }
 

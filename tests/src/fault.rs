@@ -111,6 +111,17 @@ impl Host {
         self.lose(&format!("numgen random mod 100 < {percent}"))
     }
 
+    /// Loses so many of a hundred frames that the host sends, at random.
+    #[track_caller]
+    pub fn lose_sent(&self, percent: u32) -> Fault {
+        let (port, hook) = (self.name(), Direction::FromHost.hook());
+        let chain = format!(
+            "chain {hook} {{ type filter hook {hook} device \"{port}\" priority 0; numgen random mod 100 < \
+             {percent} drop; }}\n"
+        );
+        table(self.switch(), "netdev", &chain)
+    }
+
     /// Pulls the cable: the host sees its carrier go, nobody else notices.
     #[track_caller]
     pub fn unplug(&self) -> Fault {

@@ -1,6 +1,6 @@
 //! "Who has it?", asked with raw frames: the answers are counted, not cached.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::thread;
 use std::time::Duration;
@@ -13,6 +13,8 @@ use crate::wait;
 
 /// Answers come within a millisecond; a second owner may be slower.
 const LISTEN: Duration = Duration::from_millis(300);
+/// For callers who ask again where an answer is missing.
+const LISTEN_TO_ALL: Duration = Duration::from_millis(60);
 
 /// How to ask for an IPv4 address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,15 +43,33 @@ pub enum Solicitation {
 }
 
 impl Topology {
+    /// Waits until each address is answered for by one node, and nobody else, and says which.
+    #[track_caller]
+    pub fn wait_owners(&self, addresses: &[IpAddr], within: Duration) -> BTreeMap<IpAddr, usize> {
+        wait::eventually("one node answers for each address", within, || {
+            let macs = self.client().resolve_all(addresses);
+            let owner = |macs: &BTreeSet<Mac>| match self.numbers_of(macs)[..] {
+                [number] if macs.len() == 1 => Some(number),
+                _ => None,
+            };
+            let owners: Option<_> = macs.iter().map(|(ip, macs)| Some((*ip, owner(macs)?))).collect();
+            owners.ok_or_else(|| format!("{macs:?}"))
+        })
+    }
+
+    /// The nodes that have these MACs on the segment.
+    fn numbers_of(&self, macs: &BTreeSet<Mac>) -> Vec<usize> {
+        let nodes = (1..).zip(self.nodes());
+        nodes.filter(|(_, node)| macs.contains(&node.mac())).map(|(number, _)| number).collect()
+    }
+
     /// Waits until one node, and nobody else, answers the client for `ip`, and says which (1, 2 or 3).
     #[track_caller]
     pub fn wait_owner(&self, ip: IpAddr, within: Duration) -> usize {
         wait::eventually(&format!("one node answers for {ip}"), within, || {
             let macs = self.client().resolve(ip);
-            let nodes: Vec<_> =
-                (1..).zip(self.nodes()).filter(|(_, node)| macs.contains(&node.mac())).collect();
-            match nodes[..] {
-                [(number, _)] if macs.len() == 1 => Ok(number),
+            match self.numbers_of(&macs)[..] {
+                [number] if macs.len() == 1 => Ok(number),
                 _ => Err(format!("{macs:?}")),
             }
         })
@@ -65,6 +85,31 @@ impl Host {
             IpAddr::V4(ip) => self.arp(ip),
             IpAddr::V6(ip) => self.ndp(ip),
         }
+    }
+
+    /// Who answers for each of the addresses: all asked at once.
+    #[must_use]
+    #[track_caller]
+    pub fn resolve_all(&self, addresses: &[IpAddr]) -> BTreeMap<IpAddr, BTreeSet<Mac>> {
+        let mine = self.mac();
+        let capture = Capture::of_neighbours(self, "eth0", move |frame| {
+            !frame.outgoing && frame.destination() == mine && answered(frame).is_some()
+        });
+        let socket = PacketSocket::open(self.namespace(), "eth0", Wanted::Nothing);
+        for address in addresses {
+            socket.send(&match *address {
+                IpAddr::V4(ip) => arp_frame(mine, self.v4(), ip, Request::Broadcast),
+                IpAddr::V6(ip) => ndp_frame(mine, self.v6(), ip, Solicitation::Multicast),
+            });
+        }
+        thread::sleep(LISTEN_TO_ALL);
+        let mut macs: BTreeMap<_, BTreeSet<_>> = addresses.iter().map(|ip| (*ip, BTreeSet::new())).collect();
+        for (address, mac) in capture.stop().iter().filter_map(answered) {
+            if let Some(macs) = macs.get_mut(&address) {
+                macs.insert(mac);
+            }
+        }
+        macs
     }
 
     /// Who answers a broadcast ARP request for `ip`.
@@ -110,6 +155,20 @@ impl Host {
     }
 }
 
+/// The address that a frame answers for, and where it is.
+fn answered(frame: &Frame) -> Option<(IpAddr, Mac)> {
+    if let Some(arp) = frame.arp().filter(|arp| arp.operation == Operation::Reply) {
+        return Some((arp.sender.into(), arp.sender_mac));
+    }
+    let ndp = frame.ndp().filter(|ndp| ndp.intact)?;
+    match ndp.message {
+        Message::Advertisement { target_mac, .. } => {
+            Some((ndp.target.into(), target_mac.unwrap_or(frame.source())))
+        }
+        Message::Solicitation { .. } => None,
+    }
+}
+
 /// Sends the question and gathers what `answer` finds in the frames that come in.
 #[track_caller]
 fn ask(
@@ -119,7 +178,7 @@ fn ask(
 ) -> BTreeSet<Mac> {
     let incoming = move |frame: &Frame| !frame.outgoing && answer(frame).is_some();
     let capture = Capture::of_neighbours(host, "eth0", incoming);
-    PacketSocket::open(host.namespace(), "eth0", Wanted::Neighbours).send(question);
+    PacketSocket::open(host.namespace(), "eth0", Wanted::Nothing).send(question);
     thread::sleep(LISTEN);
     capture.stop().iter().filter_map(answer).collect()
 }

@@ -143,6 +143,20 @@ impl Topology {
         &self.switch
     }
 
+    /// Lays a wire of its own between two hosts: a device of that name on each, with its address (`10.80.0.1/24`).
+    #[track_caller]
+    pub fn lay_wire(&self, device: &str, one: (&Host, &str), other: (&Host, &str)) {
+        let end = |host: &Host| host.namespace().name().to_owned();
+        self.switch.ip_batch(&format!(
+            "link add {device} netns {} type veth peer name {device} netns {}\n",
+            end(one.0),
+            end(other.0)
+        ));
+        for (host, address) in [one, other] {
+            host.ip(&format!("addr add {address} dev {device}\nlink set {device} up\n"));
+        }
+    }
+
     /// Lets the lab outlive the harness, until `lab down`; gives its name.
     ///
     /// # Panics

@@ -84,7 +84,7 @@ impl Host {
         let capture = Capture::of_neighbours(self, "eth0", move |frame| {
             !frame.outgoing && (answer(frame, ip).is_some() || announcement(frame, ip).is_some())
         });
-        let socket = PacketSocket::open(self.namespace(), "eth0", Wanted::Neighbours);
+        let socket = PacketSocket::open(self.namespace(), "eth0", Wanted::Nothing);
         let stop = Arc::new(AtomicBool::new(false));
         let told = Arc::clone(&stop);
         let ask = move || ask_on(&socket, ip, spacing, &told);

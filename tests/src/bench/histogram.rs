@@ -55,11 +55,11 @@ impl Histogram {
     }
 
     /// As a row of a table, in milliseconds; of each percentile is known what it does not exceed.
-    pub(super) fn row(&self) -> [String; 7] {
+    pub(super) fn row(&self) -> [String; 8] {
         let cell = |percent| self.bound(percent).map_or_else(|| "-".to_owned(), at_most);
         let aim = self.aim.unwrap_or_default().to_owned();
         let count = self.count().to_string();
-        [format!("{}, ms", self.what), count, cell(0), cell(50), cell(99), cell(100), aim]
+        [format!("{}, ms", self.what), count, cell(0), cell(50), cell(95), cell(99), cell(100), aim]
     }
 }
 
@@ -100,13 +100,13 @@ mod tests {
     #[test]
     fn a_percentile_is_known_to_its_bucket() {
         let histogram = read(&[page([5, 9, 10]), page([1, 10, 10])]);
-        assert_eq!(histogram.row(), ["x, ms", "20", "≤ 0.2", "≤ 1.6", "beyond", "beyond", ""]);
+        assert_eq!(histogram.row(), ["x, ms", "20", "≤ 0.2", "≤ 1.6", "≤ 1.6", "beyond", "beyond", ""]);
     }
 
     #[test]
     fn what_was_counted_before_is_taken_away() {
         let histogram = read(&[page([5, 9, 10])]).since(&read(&[page([4, 4, 4])]));
-        assert_eq!(histogram.row(), ["x, ms", "6", "≤ 0.2", "≤ 1.6", "beyond", "beyond", ""]);
+        assert_eq!(histogram.row(), ["x, ms", "6", "≤ 0.2", "≤ 1.6", "beyond", "beyond", "beyond", ""]);
         assert_eq!(read(&[]).count(), 0);
     }
 }

@@ -41,7 +41,7 @@ impl Report {
         file
     }
 
-    fn rows(&self) -> Vec<[String; 7]> {
+    fn rows(&self) -> Vec<[String; 8]> {
         let series = self.series.iter().map(row);
         series.chain(self.histograms.iter().map(Histogram::row)).collect()
     }
@@ -52,19 +52,26 @@ pub(super) fn folder() -> PathBuf {
     workspace().join("target/bench")
 }
 
-const HEAD: [&str; 7] = ["", "n", "min", "p50", "p99", "max", "aim"];
+const HEAD: [&str; 8] = ["", "n", "min", "p50", "p95", "p99", "max", "aim"];
 
-fn row(series: &Series) -> [String; 7] {
+fn row(series: &Series) -> [String; 8] {
+    let number = if series.is_count() { whole } else { number };
     let cell = |percent| series.percentile(percent).map_or_else(|| "-".to_owned(), number);
+    let unit = if series.unit.is_empty() { String::new() } else { format!(", {}", series.unit) };
     [
-        format!("{}, {}", series.what, series.unit),
+        format!("{}{unit}", series.what),
         series.samples.len().to_string(),
         cell(0),
         cell(50),
+        cell(95),
         cell(99),
         cell(100),
         series.aim.unwrap_or_default().to_owned(),
     ]
+}
+
+fn whole(value: f64) -> String {
+    format!("{value:.0}")
 }
 
 /// Three digits are as many as a sample is worth.
@@ -85,7 +92,7 @@ impl fmt::Display for Report {
         let rows = self.rows();
         let all = || rows.iter().map(|row| row.each_ref().map(String::as_str)).chain([HEAD]);
         let width = |column: usize| all().map(|row| row[column].chars().count()).max().unwrap_or(0);
-        let widths: [usize; 7] = std::array::from_fn(width);
+        let widths: [usize; 8] = std::array::from_fn(width);
         line(f, &HEAD, &widths)?;
         line(f, &widths.map(|width| "-".repeat(width)).each_ref().map(String::as_str), &widths)?;
         for row in &rows {
@@ -99,7 +106,7 @@ impl fmt::Display for Report {
 }
 
 /// A row of a Markdown table: the first column to the left, the others to the right.
-fn line(f: &mut fmt::Formatter<'_>, cells: &[&str; 7], widths: &[usize; 7]) -> fmt::Result {
+fn line(f: &mut fmt::Formatter<'_>, cells: &[&str; 8], widths: &[usize; 8]) -> fmt::Result {
     let [first, others @ ..] = cells;
     write!(f, "| {first:<width$} |", width = widths[0])?;
     for (cell, width) in others.iter().zip(&widths[1..]) {
@@ -116,10 +123,14 @@ mod tests {
     fn a_table_has_a_column_for_each_figure() {
         let mut times = Series::milliseconds("from here to there").aim("p99 < 20");
         times.samples = vec![1.0, 250.0, 12.34];
-        let report = Report::new("x", "X", vec![times, Series::milliseconds("nothing")]);
+        let mut report = Report::new("x", "X", vec![times, Series::milliseconds("nothing")]);
+        let mut count = Series::new("lost", "");
+        count.count(12);
+        report.series.push(count);
         let text = report.to_string();
         let lines: Vec<_> = text.lines().collect();
-        assert_eq!(lines[4], "| from here to there, ms | 3 | 1.00 | 12.3 | 250 | 250 | p99 < 20 |");
-        assert_eq!(lines[5], "| nothing, ms            | 0 |    - |    - |   - |   - |          |");
+        assert_eq!(lines[4], "| from here to there, ms | 3 | 1.00 | 12.3 | 250 | 250 | 250 | p99 < 20 |");
+        assert_eq!(lines[5], "| nothing, ms            | 0 |    - |    - |   - |   - |   - |          |");
+        assert_eq!(lines[6], "| lost                   | 1 |   12 |   12 |  12 |  12 |  12 |          |");
     }
 }

@@ -57,6 +57,16 @@ impl Series {
         self
     }
 
+    /// Whether every sample is a number of things.
+    pub(super) fn is_count(&self) -> bool {
+        self.unit.is_empty() && self.samples.iter().all(|sample| sample.fract() == 0.0)
+    }
+
+    /// Adds a number of things.
+    pub(super) fn count(&mut self, count: u64) {
+        self.samples.push(float(count));
+    }
+
     /// Adds the time between two moments of one clock; negative when `to` came first.
     pub(super) fn between(&mut self, from: Duration, to: Duration) {
         let (size, sign) = if to < from { (from - to, -1.0) } else { (to - from, 1.0) };
@@ -72,9 +82,9 @@ impl Series {
     }
 }
 
-/// Exact: no size is near 2^52.
-fn float(bytes: u64) -> f64 {
-    bytes as f64
+/// Exact: no size and no count is near 2^52.
+fn float(count: u64) -> f64 {
+    count as f64
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@ mod ndp;
 mod socket;
 
 use std::fmt;
+use std::net::Ipv4Addr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
@@ -108,6 +109,12 @@ impl Capture {
         Self::on(PacketSocket::open(host.namespace(), device, Wanted::Neighbours), wanted)
     }
 
+    /// [`Self::start`] for ARP from or for one address alone, however much else passes.
+    #[track_caller]
+    pub fn of_arp(host: &Host, device: &str, ip: Ipv4Addr) -> Self {
+        Self::on(PacketSocket::open(host.namespace(), device, Wanted::Arp(ip)), |_| true)
+    }
+
     /// Captures on a device of any namespace: a port of the switch.
     #[track_caller]
     pub fn start_in(
@@ -123,11 +130,13 @@ impl Capture {
         let stop = Arc::new(AtomicBool::new(false));
         let (kept, told) = (Arc::clone(&frames), Arc::clone(&stop));
         let run = move || {
-            // Once more after the word to stop: what the kernel has queued was seen before.
             while !told.load(Ordering::Relaxed) {
-                keep(&socket, &wanted, &kept);
+                keep(socket.receive(), &wanted, &kept);
             }
-            keep(&socket, &wanted, &kept);
+            // Once more after the word to stop: what the kernel has queued was seen before.
+            for frame in std::iter::from_fn(|| socket.receive_queued()).take(QUEUED) {
+                keep(Some(frame), &wanted, &kept);
+            }
         };
         let thread = thread::Builder::new().name("capture".into()).spawn(run).expect("a thread starts");
         Self { frames, stop, thread: Some(thread) }
@@ -174,11 +183,8 @@ impl Drop for Capture {
 /// More frames than the kernel queues.
 const QUEUED: usize = 4096;
 
-/// Takes what there is, until a moment passes without any frame; where none does, what was queued.
-fn keep(socket: &PacketSocket, wanted: impl Fn(&Frame) -> bool, kept: &Mutex<Vec<Frame>>) {
-    for frame in std::iter::from_fn(|| socket.receive()).take(QUEUED) {
-        if wanted(&frame) {
-            kept.lock().unwrap_or_else(PoisonError::into_inner).push(frame);
-        }
+fn keep(frame: Option<Frame>, wanted: impl Fn(&Frame) -> bool, kept: &Mutex<Vec<Frame>>) {
+    if let Some(frame) = frame.filter(wanted) {
+        kept.lock().unwrap_or_else(PoisonError::into_inner).push(frame);
     }
 }

@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::io::{self, IoSliceMut};
+use std::net::Ipv4Addr;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::time::Duration;
 
@@ -29,36 +30,52 @@ pub(crate) enum Wanted {
     Everything,
     /// ARP, and neighbour solicitations and advertisements.
     Neighbours,
+    /// ARP from or for that address.
+    Arp(Ipv4Addr),
+    /// No frame: the socket only sends.
+    Nothing,
 }
 
 impl Wanted {
-    /// A classic BPF program; none lets everything through.
-    fn filter(self) -> &'static [SockFilter] {
+    /// A classic BPF program; an empty one lets everything through.
+    fn filter(self) -> Vec<SockFilter> {
+        let step = SockFilter::new;
         match self {
-            Self::Everything => &[],
-            Self::Neighbours => &NEIGHBOURS,
+            Self::Everything => Vec::new(),
+            // Ethernet type ARP; or IPv6 whose next header is ICMPv6, of type 135 or 136.
+            Self::Neighbours => vec![
+                step(LOAD_HALF, 0, 0, 12),
+                step(IF_EQUAL, 6, 0, 0x0806),
+                step(IF_EQUAL, 0, 6, 0x86dd),
+                step(LOAD_BYTE, 0, 0, 20),
+                step(IF_EQUAL, 0, 4, 58),
+                step(LOAD_BYTE, 0, 0, 54),
+                step(IF_EQUAL, 1, 0, 135),
+                step(IF_EQUAL, 0, 1, 136),
+                step(RETURN, 0, 0, u32::MAX),
+                step(RETURN, 0, 0, 0),
+            ],
+            // Ethernet type ARP, sender or target.
+            Self::Arp(ip) => vec![
+                step(LOAD_HALF, 0, 0, 12),
+                step(IF_EQUAL, 0, 5, 0x0806),
+                step(LOAD_WORD, 0, 0, 28),
+                step(IF_EQUAL, 2, 0, ip.to_bits()),
+                step(LOAD_WORD, 0, 0, 38),
+                step(IF_EQUAL, 0, 1, ip.to_bits()),
+                step(RETURN, 0, 0, u32::MAX),
+                step(RETURN, 0, 0, 0),
+            ],
+            Self::Nothing => vec![step(RETURN, 0, 0, 0)],
         }
     }
 }
 
+const LOAD_WORD: u16 = 0x20;
 const LOAD_HALF: u16 = 0x28;
 const LOAD_BYTE: u16 = 0x30;
 const IF_EQUAL: u16 = 0x15;
 const RETURN: u16 = 0x06;
-
-/// Ethernet type ARP; or IPv6 whose next header is ICMPv6, of type 135 or 136.
-const NEIGHBOURS: [SockFilter; 10] = [
-    SockFilter::new(LOAD_HALF, 0, 0, 12),
-    SockFilter::new(IF_EQUAL, 6, 0, 0x0806),
-    SockFilter::new(IF_EQUAL, 0, 6, 0x86dd),
-    SockFilter::new(LOAD_BYTE, 0, 0, 20),
-    SockFilter::new(IF_EQUAL, 0, 4, 58),
-    SockFilter::new(LOAD_BYTE, 0, 0, 54),
-    SockFilter::new(IF_EQUAL, 1, 0, 135),
-    SockFilter::new(IF_EQUAL, 0, 1, 136),
-    SockFilter::new(RETURN, 0, 0, u32::MAX),
-    SockFilter::new(RETURN, 0, 0, 0),
-];
 
 /// Sends and receives whole Ethernet frames on one device.
 pub(crate) struct PacketSocket {
@@ -80,8 +97,9 @@ impl PacketSocket {
         let link = link(device)?.ok_or(nix::Error::ENODEV)?;
         let socket =
             socket(AddressFamily::Packet, SockType::Raw, SockFlag::SOCK_CLOEXEC, SockProtocol::EthAll)?;
-        if !wanted.filter().is_empty() {
-            SockRef::from(&socket).attach_filter(wanted.filter())?;
+        let filter = wanted.filter();
+        if !filter.is_empty() {
+            SockRef::from(&socket).attach_filter(&filter)?;
         }
         setsockopt(&socket, sockopt::ReceiveTimestampns, &true)?;
         setsockopt(&socket, sockopt::ReceiveTimeout, &TimeVal::milliseconds(TICK_MS))?;
@@ -94,11 +112,19 @@ impl PacketSocket {
 
     /// The next frame; none when a moment passes without any.
     pub(crate) fn receive(&self) -> Option<Frame> {
+        self.receive_with(MsgFlags::empty())
+    }
+
+    /// The next frame of those that have come.
+    pub(crate) fn receive_queued(&self) -> Option<Frame> {
+        self.receive_with(MsgFlags::MSG_DONTWAIT)
+    }
+
+    fn receive_with(&self, flags: MsgFlags) -> Option<Frame> {
         let mut buffer = self.buffer.borrow_mut();
         let mut parts = [IoSliceMut::new(&mut buffer)];
         let mut control = nix::cmsg_space!(TimeSpec);
-        let message =
-            recvmsg::<LinkAddr>(self.socket.as_raw_fd(), &mut parts, Some(&mut control), MsgFlags::empty());
+        let message = recvmsg::<LinkAddr>(self.socket.as_raw_fd(), &mut parts, Some(&mut control), flags);
         let message = message.ok()?;
         let from = message.address?;
         let stamp = message.cmsgs().ok()?.find_map(|control| {

@@ -76,6 +76,8 @@ pub struct Held {
     pub asked: u64,
     /// Connections that were reset or closed.
     pub resets: u64,
+    /// Connections that waited so long for an answer that a segment was lost, or that had none at the end.
+    pub delayed: u64,
     /// Connections without an answer at the end.
     pub stalled: u64,
     /// The longest wait for an answer, also for one that did not come. A segment that is lost costs 200 ms.
@@ -88,13 +90,14 @@ impl fmt::Display for Seen {
         write!(
             f,
             "datagrams: {datagrams}; new connections: {} of {} lost, {} reset, longest gap {:.1?}; held: {} of {} \
-             reset, {} stalled, longest wait {:.1?}",
+             reset, {} delayed, {} stalled, longest wait {:.1?}",
             new.lost,
             new.made,
             new.resets,
             new.longest_gap,
             held.resets,
             held.open,
+            held.delayed,
             held.stalled,
             held.longest_wait
         )
@@ -423,6 +426,10 @@ fn held(held: &[Holding]) -> Held {
         open: held.len() as u64,
         asked: held.iter().map(|holding| holding.asked).sum(),
         resets: held.iter().filter(|holding| holding.stream.is_none()).count() as u64,
+        delayed: held
+            .iter()
+            .filter(|holding| holding.longest.max(waits(holding).unwrap_or_default()) >= UNDISTURBED)
+            .count() as u64,
         stalled: held.iter().filter(|holding| waits(holding).is_some()).count() as u64,
         longest_wait: longest.max().unwrap_or_default(),
     }
