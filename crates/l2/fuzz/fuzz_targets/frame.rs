@@ -1,25 +1,45 @@
-//! Any frames, one after another, at a responder that owns an address of each family.
+//! Any frames, one after another, at a responder that owns an address of each family, covers one of each, asks for
+//! one of each, and answers echo requests.
 //!
-//! The input is a sequence of frames, each after its length in two octets. What is sent must speak for an owned
-//! address, and must itself be readable by another responder.
+//! The input is a sequence of frames, each after its length in two octets. What is sent must be readable by another
+//! responder, and what a question is answered with must be about what was asked for.
 
 #![no_main]
 
 use std::collections::BTreeSet;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::IpAddr;
 use std::time::Instant;
 
-use l2::{Carrier, Interface, Output, Responder};
+use l2::{Carrier, Echo, Interface, Output, Question, Responder};
 use libfuzzer_sys::fuzz_target;
 use names::Mac;
 
-const V4: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 10);
-const V6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 0x10);
+const OWNER: Mac = Mac::new([2, 0, 0, 0, 0, 5]);
+const OWNED: [&str; 2] = ["192.0.2.10", "2001:db8::10"];
+const COVERED: [&str; 2] = ["192.0.2.20", "2001:db8::20"];
+const ASKED: [&str; 2] = ["192.0.2.77", "2001:db8::77"];
+
+fn addresses(texts: [&str; 2]) -> [IpAddr; 2] {
+    texts.map(|text| text.parse().expect("an address"))
+}
 
 fn responder(last: u8, now: Instant) -> Responder {
     let mac = Mac::new([2, 0, 0, 0, 0, last]);
-    let interface = Interface { mac, link_local: None, addresses: BTreeSet::new(), carrier: Carrier::Up };
-    Responder::new(interface, 1, now)
+    let addresses = ["192.0.2.1/24", "2001:db8::1/64"].map(|network| network.parse().expect("a network"));
+    let link_local = Some("fe80::1".parse().expect("an address"));
+    Responder::new(Interface { mac, link_local, addresses: addresses.into(), carrier: Carrier::Up }, 1, now)
+}
+
+/// As the vectors have it.
+fn prepared(now: Instant) -> Responder {
+    let mut responder = responder(1, now);
+    addresses(OWNED).iter().for_each(|address| responder.own(now, *address));
+    addresses(COVERED).iter().for_each(|address| responder.cover(now, *address, OWNER));
+    addresses(ASKED).iter().for_each(|address| responder.ask(now, *address, Question::Reach));
+    responder.set_echo(now, Echo::Answer);
+    responder.set_speakers(now, BTreeSet::from([OWNER]));
+    while responder.poll_output().is_some() {}
+    responder
 }
 
 fn malformed(responder: &Responder) -> u64 {
@@ -28,10 +48,7 @@ fn malformed(responder: &Responder) -> u64 {
 
 fuzz_target!(|input: &[u8]| {
     let now = Instant::now();
-    let (mut owner, mut neighbour) = (responder(1, now), responder(2, now));
-    owner.own(now, IpAddr::V4(V4));
-    owner.own(now, IpAddr::V6(V6));
-    while owner.poll_output().is_some() {}
+    let (mut owner, mut neighbour) = (prepared(now), responder(2, now));
     let mut rest = input;
     while let Some((&[high, low], after)) = rest.split_first_chunk() {
         let length = usize::from(u16::from_be_bytes([high, low])).min(after.len());
@@ -39,11 +56,17 @@ fuzz_target!(|input: &[u8]| {
         rest = after;
         owner.handle_frame(now, frame);
         while let Some(output) = owner.poll_output() {
-            if let Output::Send(frame) = output {
-                // Sender of an ARP packet, target of an advertisement.
-                assert!(frame.get(28..32) == Some(&V4.octets()) || frame.get(62..78) == Some(&V6.octets()));
-                neighbour.handle_frame(now, &frame);
-                assert_eq!(malformed(&neighbour), 0);
+            match output {
+                Output::Send(frame) => {
+                    assert_eq!(frame.get(6..12), Some([2, 0, 0, 0, 0, 1].as_slice()), "not from our own MAC");
+                    neighbour.handle_frame(now, &frame);
+                    assert_eq!(malformed(&neighbour), 0, "{frame:?}");
+                }
+                Output::Answered { address, .. } => assert!(addresses(ASKED).contains(&address)),
+                Output::Foreign { address, .. } => {
+                    assert!([OWNED, COVERED].into_iter().flat_map(addresses).any(|ours| ours == address));
+                }
+                Output::Join(_) | Output::Leave(_) => panic!("{output:?}"),
             }
         }
     }
