@@ -57,6 +57,7 @@ pub(crate) struct Metrics {
     refusals: Family<ByReason, Counter>,
     waiting: Family<ByReason, Gauge>,
     status_write_seconds: Histogram,
+    placements: Family<ByReason, Counter>,
     leads: Gauge,
 }
 
@@ -76,6 +77,7 @@ impl Metrics {
             refusals: Family::default(),
             waiting: Family::default(),
             status_write_seconds: Histogram::new(BUCKETS),
+            placements: Family::default(),
             leads: Gauge::default(),
         };
         let all = registry.sub_registry_with_prefix("ferritelb_controller");
@@ -96,6 +98,11 @@ impl Metrics {
             "services_waiting",
             "Services that do not have what they ask for, or are not moved",
             metrics.waiting.clone(),
+        );
+        all.register(
+            "placements",
+            "Times that an address was placed on a node, by the reason; all but New and Found are moves",
+            metrics.placements.clone(),
         );
         all.register("leader", "1 while this replica decides, else 0", metrics.leads.clone());
         all.register_with_unit(
@@ -148,6 +155,10 @@ impl Metrics {
 
     pub(crate) fn refused(&self, reason: &'static str) {
         self.refusals.get_or_create(&ByReason { reason }).inc();
+    }
+
+    pub(crate) fn placed(&self, reason: &'static str) {
+        self.placements.get_or_create(&ByReason { reason }).inc();
     }
 
     /// Why a Service waited, and waits now.

@@ -4,22 +4,28 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::net::IpAddr;
 
+use api::address_owner::rebalance_asked;
 use api::network::{NodeAddresses, service_ranges};
 use api::{
     AddressQuota, AddressQuotaStatus, AddressReservation, AddressReservationStatus, BgpAdvertisement,
-    BgpPeer, FerriteConfig, Invalid, L2Advertisement, ReservationMeaning, Settings, SpeakerStatus,
+    BgpPeer, FerriteConfig, Invalid, L2Advertisement, ReservationMeaning, Settings, SliceEndpoints,
+    SpeakerStatus,
 };
 use ipam::{Blocked, Quota};
 use ipnetwork::IpNetwork;
 use k8s_openapi::api::core::v1::Namespace;
+use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::api::networking::v1::ServiceCIDR;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use k8s_openapi::jiff::Timestamp;
 use kube::{Resource, ResourceExt};
 use names::{Labels, NodeName};
 
+pub(crate) use self::owner::{SeenOwner, owner};
 pub(crate) use self::pool::{Recorded, SeenPool, Version, Wish, pool};
-pub(crate) use self::service::{SeenService, Standing};
+pub(crate) use self::service::{Ours, SeenService, Standing};
 
+mod owner;
 mod pool;
 mod service;
 
@@ -27,6 +33,7 @@ mod service;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Kind {
     Service,
+    EndpointSlice,
     Namespace,
     Node,
     ServiceCidr,
@@ -38,11 +45,13 @@ pub(crate) enum Kind {
     L2Advertisement,
     BgpAdvertisement,
     BgpPeer,
+    AddressOwner,
 }
 
 impl Kind {
-    pub(crate) const ALL: [Self; 12] = [
+    pub(crate) const ALL: [Self; 14] = [
         Self::Service,
+        Self::EndpointSlice,
         Self::Namespace,
         Self::Node,
         Self::ServiceCidr,
@@ -54,6 +63,7 @@ impl Kind {
         Self::L2Advertisement,
         Self::BgpAdvertisement,
         Self::BgpPeer,
+        Self::AddressOwner,
     ];
 }
 
@@ -61,6 +71,7 @@ impl fmt::Display for Kind {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         out.write_str(match self {
             Self::Service => "Service",
+            Self::EndpointSlice => "EndpointSlice",
             Self::Namespace => "Namespace",
             Self::Node => "Node",
             Self::ServiceCidr => "ServiceCIDR",
@@ -72,6 +83,7 @@ impl fmt::Display for Kind {
             Self::L2Advertisement => "L2Advertisement",
             Self::BgpAdvertisement => "BGPAdvertisement",
             Self::BgpPeer => "BGPPeer",
+            Self::AddressOwner => "AddressOwner",
         })
     }
 }
@@ -82,6 +94,8 @@ pub(crate) struct SeenObject<V, S> {
     /// Unknown where the object could not be decoded, as is the generation.
     pub(crate) uid: Option<String>,
     pub(crate) generation: Option<i64>,
+    /// Unknown where the object could not be decoded.
+    pub(crate) labels: Option<Labels>,
     pub(crate) meaning: Result<V, Invalid>,
     /// Unknown where the object could not be decoded.
     pub(crate) status: Option<S>,
@@ -102,7 +116,38 @@ pub(crate) struct RecordedReservation {
 }
 
 /// A FerriteConfig.
-pub(crate) type SeenConfig = SeenObject<Settings, Vec<Condition>>;
+pub(crate) type SeenConfig = Asking<Settings>;
+
+/// An L2Advertisement.
+pub(crate) type SeenAdvertisement = Asking<announce::L2Advertisement>;
+
+/// An object that can ask for a rebalance beside what it says for good.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Asking<V> {
+    /// Nothing: it means nothing, and what it said before goes on.
+    pub(crate) said: Option<V>,
+    /// When it asked.
+    pub(crate) asked: Option<Timestamp>,
+    /// Whether all of it is valid.
+    pub(crate) verdict: SeenVerdict,
+}
+
+impl<V> Asking<V> {
+    fn of(object: &impl Resource, said: Result<V, Invalid>, conditions: Option<Vec<Condition>>) -> Self {
+        let asked = rebalance_asked(object.annotations());
+        let valid = said.as_ref().map(drop).and(asked.as_ref().map(drop)).map_err(Invalid::clone);
+        Self {
+            said: said.ok(),
+            asked: asked.ok().flatten(),
+            verdict: SeenObject::of(object, valid, conditions),
+        }
+    }
+
+    /// An object that could not even be decoded.
+    pub(crate) fn garbage(why: String) -> Self {
+        Self { said: None, asked: None, verdict: SeenObject::garbage(why) }
+    }
+}
 
 /// A kind of which the controller only says whether it is valid.
 pub(crate) type SeenVerdict = SeenObject<(), Vec<Condition>>;
@@ -115,6 +160,7 @@ impl<V, S> SeenObject<V, S> {
         Self {
             uid: object.meta().uid.clone(),
             generation: object.meta().generation,
+            labels: Some(object.labels().clone()),
             meaning,
             status: Some(status.unwrap_or_default()),
         }
@@ -122,18 +168,18 @@ impl<V, S> SeenObject<V, S> {
 
     /// An object that could not even be decoded.
     pub(crate) fn garbage(why: String) -> Self {
-        Self { uid: None, generation: None, meaning: Err(Invalid::new("spec", why)), status: None }
+        Self {
+            uid: None,
+            generation: None,
+            labels: None,
+            meaning: Err(Invalid::new("spec", why)),
+            status: None,
+        }
     }
 
     /// Whether both are of one object, as far as is known: one that was deleted and made again is another.
     pub(crate) fn is_same_object(&self, other: &Self) -> bool {
         self.uid.is_none() || other.uid.is_none() || self.uid == other.uid
-    }
-
-    /// The same without what it means.
-    pub(crate) fn verdict(self) -> SeenObject<(), S> {
-        let Self { uid, generation, meaning, status } = self;
-        SeenObject { uid, generation, meaning: meaning.map(drop), status }
     }
 }
 
@@ -153,12 +199,12 @@ pub(crate) fn reservation(object: &AddressReservation) -> SeenReservation {
 }
 
 pub(crate) fn config(object: &FerriteConfig) -> SeenConfig {
-    SeenObject::of(object, object.parse(), object.status.clone().map(|status| status.conditions))
+    Asking::of(object, object.parse(), object.status.clone().map(|status| status.conditions))
 }
 
-pub(crate) fn l2_advertisement(object: &L2Advertisement) -> SeenVerdict {
+pub(crate) fn l2_advertisement(object: &L2Advertisement) -> SeenAdvertisement {
     let conditions = object.status.as_ref().map(|status| status.conditions.clone());
-    SeenObject::of(object, object.spec.parse().map(drop), conditions)
+    Asking::of(object, object.spec.parse(), conditions)
 }
 
 pub(crate) fn bgp_advertisement(object: &BgpAdvertisement) -> SeenVerdict {
@@ -176,15 +222,24 @@ pub(crate) fn namespace(object: &Namespace) -> Labels {
     object.labels().clone()
 }
 
-/// A Node: which addresses are its own, and which its pods have.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+/// A Node.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct SeenNode {
+    pub(crate) addresses: SeenAddresses,
+    /// What it may announce.
+    pub(crate) announced: announce::Node,
+}
+
+/// Which addresses are a node's own, and which its pods have.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct SeenAddresses {
     pub(crate) own: BTreeSet<IpAddr>,
     pub(crate) pods: BTreeSet<IpNetwork>,
 }
 
 pub(crate) fn node(object: &NodeAddresses) -> SeenNode {
-    SeenNode { own: object.own().collect(), pods: object.pod_ranges().collect() }
+    let addresses = SeenAddresses { own: object.own().collect(), pods: object.pod_ranges().collect() };
+    SeenNode { addresses, announced: object.announced() }
 }
 
 /// A ServiceCIDR: the cluster's ranges for Services.
@@ -192,8 +247,22 @@ pub(crate) fn service_cidr(object: &ServiceCIDR) -> BTreeSet<IpNetwork> {
     service_ranges(object).into_iter().collect()
 }
 
-/// A SpeakerStatus: which addresses its node knows not to be free.
-pub(crate) fn speaker(object: &SpeakerStatus) -> BTreeMap<IpAddr, Blocked> {
+/// An EndpointSlice: where a Service's usable endpoints are, if it is of one.
+pub(crate) fn slice(object: &EndpointSlice) -> Option<SliceEndpoints> {
+    SliceEndpoints::parse(object)
+}
+
+/// A SpeakerStatus.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct SeenSpeaker {
+    /// The addresses that its node knows not to be free.
+    pub(crate) blocked: BTreeMap<IpAddr, Blocked>,
+    /// The subnets that its node is connected to.
+    pub(crate) subnets: BTreeSet<IpNetwork>,
+}
+
+pub(crate) fn speaker(object: &SpeakerStatus) -> SeenSpeaker {
     let node = NodeName::new(object.name_any());
-    object.status.as_ref().map(|status| status.blocked(&node)).unwrap_or_default()
+    let Some(status) = &object.status else { return SeenSpeaker::default() };
+    SeenSpeaker { blocked: status.blocked(&node), subnets: status.subnets() }
 }

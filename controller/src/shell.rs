@@ -3,21 +3,23 @@
 use std::error::Error;
 use std::io;
 use std::mem;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use api::{
-    AddressQuota, AddressReservation, BgpAdvertisement, BgpPeer, FerriteConfig, IpAddressPool,
-    L2Advertisement, SpeakerStatus,
+    AddressOwner, AddressQuota, AddressReservation, BgpAdvertisement, BgpPeer, FerriteConfig, IpAddressPool,
+    L2Advertisement, SpeakerStatus, address_owner,
 };
 use cluster::admin::{self, Admin, Checks};
 use cluster::lease::{self, Leadership};
 use cluster::process::{Flags, Termination};
 use cluster::{Event, Events, Key, Object, Subject, Write, Writer};
-use futures::future::pending;
+use futures::future::{join, pending};
 use futures::stream::{BoxStream, select};
 use futures::{FutureExt, StreamExt};
 use k8s_openapi::api::core::v1::{Namespace, Node, Service};
+use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::api::networking::v1::ServiceCIDR;
 use k8s_openapi::jiff::Timestamp;
 use kube::Client;
@@ -27,7 +29,7 @@ use tokio::sync::watch;
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::sleep_until;
 use tokio_util::sync::CancellationToken;
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
 use crate::args::Args;
 use crate::leading;
@@ -76,6 +78,7 @@ type Tasks = JoinSet<io::Result<()>>;
 struct Running {
     tasks: Tasks,
     writer: Writer,
+    owners: Writer,
     /// Nothing more is decided.
     halt: CancellationToken,
     /// The lease is given back; everything else ends when it is.
@@ -86,7 +89,7 @@ impl Running {
     /// Ends in this order: decisions, writes, the lease, the rest. Another replica takes over what is not written.
     async fn end(mut self) -> Result<(), Box<dyn Error>> {
         self.halt.cancel();
-        self.writer.drain(DRAIN).await;
+        join(self.writer.drain(DRAIN), self.owners.drain(DRAIN)).await;
         self.resign.cancel();
         while let Some(ended) = self.tasks.join_next().await {
             ended??;
@@ -104,25 +107,26 @@ fn start(client: &Client, listener: TcpListener, flags: Flags) -> Running {
     let admin = Admin { registry: Arc::new(registry), healthy: Checks::default(), ready: ready.clone() };
     let (events, publishing) = Events::new(client.clone(), MANAGER, std::env::var("POD_NAME").ok());
     let (leads, leadership) = watch::channel(Leadership::Standby);
-    let writer = Writer::led_by(leadership.clone());
+    let (writer, owners) = (Writer::led_by(leadership.clone()), Writer::led_by(leadership.clone()));
     let (stop, halt, resign) = (CancellationToken::new(), CancellationToken::new(), CancellationToken::new());
     let claim = leading::claim(flags.namespace);
     let striving = lease::run(client.clone(), claim, leads, resign.clone().cancelled_owned());
     let (deciding, decides) = watch::channel(false);
     let leading = leading::changes(client.clone(), leadership, decides);
     let updates = select(updates(client, flags.lb_class), leading).boxed();
-    let doors = Doors { writer: writer.clone(), events, deciding };
+    let doors = Doors { writer: writer.clone(), owners: owners.clone(), events, deciding };
     let mut tasks = JoinSet::new();
     tasks.spawn(admin::serve(listener, admin, stop.clone().cancelled_owned()));
     tasks.spawn(until(stop.clone(), publishing));
     tasks.spawn(until(stop.clone(), writer.clone().run(client.clone(), MANAGER)));
+    tasks.spawn(until(stop.clone(), owners.clone().run(client.clone(), MANAGER)));
     tasks.spawn(until(halt.clone(), decide(world, updates, doors, ready)));
     tasks.spawn(async move {
         striving.await;
         stop.cancel();
         Ok(())
     });
-    Running { tasks, writer, halt, resign }
+    Running { tasks, writer, owners, halt, resign }
 }
 
 /// Why a task has ended that should run for ever.
@@ -137,6 +141,8 @@ fn early(ended: Option<Result<io::Result<()>, JoinError>>) -> Box<dyn Error> {
 /// Where effects go.
 struct Doors {
     writer: Writer,
+    /// The same for AddressOwners, so that these and the Services' statuses do not wait for each other.
+    owners: Writer,
     events: Events,
     /// Whether the world decides.
     deciding: watch::Sender<bool>,
@@ -174,7 +180,15 @@ impl Doors {
             Effect::Service(key, patch) => {
                 self.writer.put(Object::of::<Service>(Key::from(&key)), Write::MergeStatus(patch));
             }
-            Effect::ForgetAll => self.writer.clear(),
+            Effect::Owner(address, write) => {
+                debug!(%address, ?write, "placed");
+                self.owners.put(owner(address), write);
+            }
+            Effect::ForgetOwner(address) => self.owners.forget(&owner(address)),
+            Effect::ForgetAll => {
+                self.writer.clear();
+                self.owners.clear();
+            }
             Effect::Forget(key) => self.writer.forget(&Object::of::<Service>(Key::from(&key))),
             Effect::Status(kind, name, status) => {
                 self.writer.put(object(kind, name), Write::ApplyStatus(status))
@@ -197,10 +211,15 @@ impl Doors {
     }
 }
 
+fn owner(address: IpAddr) -> Object {
+    Object::of::<AddressOwner>(Key::cluster(address_owner::name(address)))
+}
+
 fn object(kind: Kind, name: String) -> Object {
     let key = Key::cluster(name);
     match kind {
         Kind::Service => Object::of::<Service>(key),
+        Kind::EndpointSlice => Object::of::<EndpointSlice>(key),
         Kind::Namespace => Object::of::<Namespace>(key),
         Kind::Node => Object::of::<Node>(key),
         Kind::ServiceCidr => Object::of::<ServiceCIDR>(key),
@@ -212,6 +231,7 @@ fn object(kind: Kind, name: String) -> Object {
         Kind::L2Advertisement => Object::of::<L2Advertisement>(key),
         Kind::BgpAdvertisement => Object::of::<BgpAdvertisement>(key),
         Kind::BgpPeer => Object::of::<BgpPeer>(key),
+        Kind::AddressOwner => Object::of::<AddressOwner>(key),
     }
 }
 

@@ -2,7 +2,9 @@
 
 use std::fmt::Debug;
 
-use cluster::{Change, Scope, Undecodable, UnknownKind};
+use api::SliceEndpoints;
+use api::address_owner::address_of;
+use cluster::{Change, Key, Scope, Undecodable, UnknownKind};
 use futures::StreamExt;
 use futures::stream::{BoxStream, select_all};
 use kube::{Client, Resource};
@@ -10,7 +12,7 @@ use names::{NodeName, PoolName, QuotaName, ReservationName};
 use serde::de::DeserializeOwned;
 use tracing::warn;
 
-use crate::seen::{self, Kind, SeenObject, SeenService, SeenVerdict};
+use crate::seen::{self, Asking, Kind, SeenObject, SeenOwner, SeenService, SeenVerdict};
 use crate::world::Update;
 
 /// What happens in the cluster, for a controller of this `--lb-class`.
@@ -26,6 +28,16 @@ enum Now<V> {
     Is(V),
     Garbage(String),
     Gone,
+}
+
+impl<V> Now<Asking<V>> {
+    fn asking(self) -> Option<Asking<V>> {
+        match self {
+            Self::Is(seen) => Some(seen),
+            Self::Garbage(why) => Some(Asking::garbage(why)),
+            Self::Gone => None,
+        }
+    }
 }
 
 impl<V, S> Now<SeenObject<V, S>> {
@@ -51,15 +63,46 @@ fn about_service(change: Change<SeenService>) -> Update {
     }
 }
 
+/// A slice that cannot be decoded stays what it was.
+fn about_slice(change: Change<Option<SliceEndpoints>>) -> Option<Update> {
+    let name = |key: Key| (key.namespace.unwrap_or_default(), key.name);
+    match change {
+        Change::Upsert(key, seen) => Some(Update::Slice(name(key), seen)),
+        Change::Remove(key) => Some(Update::Slice(name(key), None)),
+        Change::Synced => Some(Update::Synced(Kind::EndpointSlice)),
+        Change::Garbage(key, Undecodable { why, .. }) => {
+            warn!(slice = %key, why, "an EndpointSlice cannot be decoded; what was known of it goes on");
+            None
+        }
+    }
+}
+
+/// One whose name is no address is none of ours.
+fn about_owner(name: String, now: Now<SeenOwner>) -> Option<Update> {
+    let Some(address) = address_of(&name) else {
+        warn!(name, "an AddressOwner is of no address; nothing is done about it");
+        return None;
+    };
+    match now {
+        Now::Is(seen) => Some(Update::Owner(address, Some(Box::new(seen)))),
+        Now::Gone => Some(Update::Owner(address, None)),
+        Now::Garbage(why) => {
+            warn!(name, why, "an AddressOwner cannot be decoded; what was known of it goes on");
+            None
+        }
+    }
+}
+
 struct Watches {
     client: Client,
 }
 
 impl Watches {
-    fn services(&self, class: Option<String>) -> [BoxStream<'static, Update>; 1] {
+    fn services(&self, class: Option<String>) -> [BoxStream<'static, Update>; 2] {
         let project = move |service: &_| SeenService::project(service, class.as_deref());
         let services = cluster::watch(self.client.clone(), Scope::default(), move |object| project(&object));
-        [services.map(about_service).boxed()]
+        let slices = cluster::watch(self.client.clone(), Scope::default(), |slice| seen::slice(&slice));
+        [services.map(about_service).boxed(), slices.filter_map(async |change| about_slice(change)).boxed()]
     }
 
     /// What Services live among. An object that cannot be decoded stays what it was.
@@ -78,7 +121,7 @@ impl Watches {
     }
 
     /// Our own kinds.
-    fn resources(&self) -> [BoxStream<'static, Update>; 7] {
+    fn resources(&self) -> [BoxStream<'static, Update>; 8] {
         [
             self.all(Kind::Pool, Scope::default(), seen::pool, |name, now| {
                 Some(Update::Pool(PoolName::new(name), now.told().map(Box::new)))
@@ -90,11 +133,14 @@ impl Watches {
                 Some(Update::Reservation(ReservationName::new(name), now.told().map(Box::new)))
             }),
             self.all(Kind::Config, Scope::default(), seen::config, |name, now| {
-                Some(Update::Config(name, now.told()))
+                Some(Update::Config(name, now.asking()))
             }),
-            self.verdicts(Kind::L2Advertisement, seen::l2_advertisement),
+            self.all(Kind::L2Advertisement, Scope::default(), seen::l2_advertisement, |name, now| {
+                Some(Update::L2Advertisement(name, now.asking().map(Box::new)))
+            }),
             self.verdicts(Kind::BgpAdvertisement, seen::bgp_advertisement),
             self.verdicts(Kind::BgpPeer, seen::bgp_peer),
+            self.all(Kind::AddressOwner, Scope::default(), seen::owner, about_owner),
         ]
     }
 
@@ -152,7 +198,6 @@ impl Watches {
 
 #[cfg(test)]
 mod tests {
-    use cluster::Key;
     use names::ServiceKey;
 
     use super::*;

@@ -8,8 +8,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
-use cluster::Severity;
-use ipam::{Blocked, Family, Ledger};
+use api::{SliceEndpoints, SliceName};
+use cluster::{Severity, Write};
+use ipam::{Family, Ledger};
 use ipnetwork::IpNetwork;
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use names::{Labels, NodeName, PoolName, QuotaName, ReservationName, ServiceKey};
@@ -18,6 +19,7 @@ use serde_json::Value;
 use self::known::Known;
 use self::network::Network;
 use self::pacing::{Pacing, Subject};
+use self::placements::Placements;
 use self::pools::Pools;
 use self::quotas::Quotas;
 use self::reservations::Reservations;
@@ -26,12 +28,14 @@ use self::settings::{Configs, Namespaces};
 use self::verdicts::Verdicts;
 use crate::metrics::Metrics;
 use crate::seen::{
-    Kind, SeenConfig, SeenNode, SeenPool, SeenQuota, SeenReservation, SeenService, SeenVerdict,
+    Kind, SeenAdvertisement, SeenConfig, SeenNode, SeenOwner, SeenPool, SeenQuota, SeenReservation,
+    SeenService, SeenSpeaker, SeenVerdict,
 };
 
 mod known;
 mod network;
 mod pacing;
+mod placements;
 mod pools;
 mod quotas;
 mod reservations;
@@ -51,12 +55,16 @@ pub(crate) enum Update {
     Node(NodeName, Option<SeenNode>),
     /// The ranges of a ServiceCIDR.
     ServiceCidr(String, Option<BTreeSet<IpNetwork>>),
-    /// What a node's speaker knows not to be free.
-    Speaker(NodeName, Option<BTreeMap<IpAddr, Blocked>>),
+    Speaker(NodeName, Option<SeenSpeaker>),
+    /// Nothing: it is gone, or of no Service.
+    Slice(SliceName, Option<SliceEndpoints>),
     Pool(PoolName, Option<Box<SeenPool>>),
     Quota(QuotaName, Option<SeenQuota>),
     Reservation(ReservationName, Option<Box<SeenReservation>>),
     Config(String, Option<SeenConfig>),
+    L2Advertisement(String, Option<Box<SeenAdvertisement>>),
+    /// The AddressOwner of an address.
+    Owner(IpAddr, Option<Box<SeenOwner>>),
     /// A kind of which the controller only says whether it is valid.
     Verdict(Kind, String, Option<SeenVerdict>),
     Synced(Kind),
@@ -75,6 +83,10 @@ pub(crate) enum Effect {
     Forget(ServiceKey),
     /// Nothing has to be written to any object any more.
     ForgetAll,
+    /// What is to become of the AddressOwner of an address; it replaces what is not written yet.
+    Owner(IpAddr, Write),
+    /// Nothing has to be written to this AddressOwner any more.
+    ForgetOwner(IpAddr),
     /// The status of a custom resource, to be applied.
     Status(Kind, String, Value),
     /// Something that people should be told about a Service.
@@ -145,6 +157,7 @@ pub(crate) struct World {
     quotas: Quotas,
     reservations: Reservations,
     verdicts: Verdicts,
+    placements: Placements,
     /// What may have to be done because much has changed.
     pacing: Pacing,
     metrics: Metrics,
@@ -167,6 +180,7 @@ impl World {
             quotas: Quotas::new(),
             reservations: Reservations::new(),
             verdicts: Verdicts::new(),
+            placements: Placements::new(metrics.clone()),
             pacing: Pacing::default(),
             metrics,
             effects: Vec::new(),
@@ -188,10 +202,15 @@ impl World {
             Update::Node(name, seen) => self.apply_node(name, seen, now),
             Update::ServiceCidr(name, seen) => self.apply_service_cidr(name, seen, now),
             Update::Speaker(name, seen) => self.apply_speaker(name, seen, now),
+            Update::Slice(name, seen) => self.apply_slice(name, seen, now),
             Update::Pool(name, seen) => self.apply_pool(name, seen.map(|seen| *seen), now),
             Update::Quota(name, seen) => self.apply_quota(name, seen, now),
             Update::Reservation(name, seen) => self.apply_reservation(name, seen.map(|seen| *seen), now),
             Update::Config(name, seen) => self.apply_config(name, seen, now),
+            Update::L2Advertisement(name, seen) => {
+                self.apply_l2_advertisement(name, seen.map(|seen| *seen), now);
+            }
+            Update::Owner(address, seen) => self.apply_owner(address, seen.map(|seen| *seen), now),
             Update::Verdict(kind, name, seen) => self.apply_verdict(kind, name, seen, now),
             Update::Synced(kind) => drop(self.unsynced.remove(&kind)),
             Update::Leads(listed) => self.catch_up(listed),
@@ -229,6 +248,7 @@ impl World {
             self.metrics.stands_by();
             self.ledger = Ledger::default();
             self.pacing.clear();
+            self.placements.stand_by();
             self.give_up_writing();
             self.forget_counts();
             self.effects.push(Effect::ForgetAll);
@@ -272,12 +292,14 @@ impl World {
     pub(crate) fn handle_timeout(&mut self, now: Now) -> Vec<Effect> {
         let changed = self.ledger.handle_timeout(now.instant);
         self.show_all(changed, now);
+        self.placements.handle_timeout(now);
         self.take_effects(now)
     }
 
     /// When to call [`World::handle_timeout`] next.
     pub(crate) fn poll_timeout(&self) -> Option<Instant> {
-        [self.pacing.next(), self.ledger.poll_timeout()].into_iter().flatten().min()
+        let deadlines = [self.pacing.next(), self.ledger.poll_timeout(), self.placements.poll_timeout()];
+        deadlines.into_iter().flatten().min()
     }
 
     /// The first decisions, with everything known that is to be known. What Services may have comes first, then what
@@ -294,11 +316,13 @@ impl World {
         self.adopt_services(now);
         self.reserve_all(now);
         self.ledger.start(now.instant);
+        self.placements.start(now);
         self.decide_services(now);
         self.judge_all(now);
     }
 
     fn take_effects(&mut self, now: Now) -> Vec<Effect> {
+        self.effects.append(&mut self.placements.take_effects());
         let due = self.pacing.take_due(now.instant);
         if due.contains(&Subject::Network) {
             self.block(now);

@@ -7,7 +7,8 @@ use std::fmt::Display;
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 
-use api::{BgpAdvertisement, BgpPeer, Invalid, IpAddressPool, L2Advertisement, SliceEndpoints};
+use api::address_owner::address_of;
+use api::{AddressOwner, BgpAdvertisement, BgpPeer, Invalid, IpAddressPool, L2Advertisement, SliceEndpoints};
 use cluster::{Change, Key, Scope, watch};
 use futures::StreamExt;
 use futures::stream::{BoxStream, SelectAll, select_all};
@@ -38,6 +39,7 @@ pub(crate) fn watch_all(client: &Client, lb_class: Option<String>) -> Updates {
     let l2 = watch(client.clone(), Scope::default(), |one: L2Advertisement| one.spec.parse());
     let bgp = watch(client.clone(), Scope::default(), |one: BgpAdvertisement| one.spec.parse());
     let peers = watch(client.clone(), Scope::default(), |peer: BgpPeer| peer.spec.parse());
+    let owners = watch(client.clone(), Scope::default(), |owner: AddressOwner| owner.parse());
     select_all([
         updates(services, Kind::Service, |key, service| {
             Some(Update::Service(service_key(key), service.flatten()))
@@ -64,6 +66,10 @@ pub(crate) fn watch_all(client: &Client, lb_class: Option<String>) -> Updates {
         }),
         updates(peers, Kind::BGPPeer, |key, peer| {
             Some(Update::Peer(PeerName::new(&key.name), understood("BGPPeer", &key, peer)?))
+        }),
+        updates(owners, Kind::AddressOwner, |key, owner| {
+            let owner = understood("AddressOwner", &key, owner)?;
+            Some(Update::Placement(address_of(&key.name)?, owner.map(|(_, placed)| placed.placement)))
         }),
     ])
 }

@@ -4,10 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr};
 
 use announce::{
-    AddressPlan, Ballot, BgpAdvertisement, Endpoints, Interfaces, L2Advertisement, Node, Pool, Readiness,
+    AddressPlan, Ballot, BgpAdvertisement, Interfaces, L2Advertisement, Node, Placement, Pool, Readiness,
     Route, Silence, Touched, View, plan,
 };
-use api::{Peer, SliceEndpoints};
+use api::{Peer, SliceEndpoints, SliceName, Slices};
 use bgp::RouterId;
 use ipnetwork::IpNetwork;
 use names::{AdvertisementName, Labels, NodeName, PeerName, PoolName, Selector, ServiceKey};
@@ -25,10 +25,11 @@ pub(crate) enum Kind {
     L2Advertisement,
     BGPAdvertisement,
     BGPPeer,
+    AddressOwner,
 }
 
 impl Kind {
-    const ALL: [Self; 7] = [
+    const ALL: [Self; 8] = [
         Self::Service,
         Self::EndpointSlice,
         Self::Node,
@@ -36,6 +37,7 @@ impl Kind {
         Self::L2Advertisement,
         Self::BGPAdvertisement,
         Self::BGPPeer,
+        Self::AddressOwner,
     ];
 }
 
@@ -51,6 +53,8 @@ pub(crate) enum Update {
     L2Advertisement(AdvertisementName, Option<L2Advertisement>),
     BgpAdvertisement(AdvertisementName, Option<BgpAdvertisement>),
     Peer(PeerName, Option<Peer>),
+    /// Where the controller has placed an address.
+    Placement(IpAddr, Option<Placement>),
     Synced(Kind),
 }
 
@@ -62,9 +66,6 @@ pub(crate) struct SeenNode {
     /// Its InternalIP of that family.
     pub(crate) address: Option<Ipv4Addr>,
 }
-
-/// An EndpointSlice, by namespace and name.
-pub(crate) type SliceName = (String, String);
 
 /// What has to be done so that the world's plan is so: want minus have.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -80,8 +81,7 @@ pub(crate) struct Commands {
 pub(crate) struct World {
     me: NodeName,
     view: View,
-    slices: BTreeMap<SliceName, SliceEndpoints>,
-    slices_of: BTreeMap<ServiceKey, BTreeSet<SliceName>>,
+    slices: Slices,
     configured: BTreeMap<PeerName, Peer>,
     address: Option<Ipv4Addr>,
     /// This node's BGP Identifier: the first that was used, for as long as the speaker runs.
@@ -98,8 +98,7 @@ impl World {
         Self {
             me,
             view: View::default(),
-            slices: BTreeMap::new(),
-            slices_of: BTreeMap::new(),
+            slices: Slices::default(),
             configured: BTreeMap::new(),
             address: None,
             router_id: None,
@@ -137,6 +136,7 @@ impl World {
             Update::L2Advertisement(name, one) => self.view.set_l2_advertisement(name, one),
             Update::BgpAdvertisement(name, one) => self.view.set_bgp_advertisement(name, one),
             Update::Peer(name, peer) => self.set_peer(name, peer),
+            Update::Placement(address, placement) => self.view.set_placement(address, placement),
             Update::Synced(kind) => {
                 self.unsynced.remove(&kind);
                 Touched::Addresses(BTreeSet::new())
@@ -182,38 +182,12 @@ impl World {
     }
 
     fn set_slice(&mut self, name: SliceName, slice: Option<SliceEndpoints>) -> Touched {
-        let service = slice.as_ref().map(|slice| slice.service.clone());
-        let before = match slice {
-            Some(slice) => self.slices.insert(name.clone(), slice),
-            None => self.slices.remove(&name),
-        };
         let mut touched = Touched::Addresses(BTreeSet::new());
-        if let Some(before) =
-            before.map(|before| before.service).filter(|before| Some(before) != service.as_ref())
-        {
-            self.slices_of.entry(before.clone()).or_default().remove(&name);
-            touched = self.sum_endpoints(before);
-        }
-        if let Some(service) = service {
-            self.slices_of.entry(service.clone()).or_default().insert(name);
+        for (service, endpoints) in self.slices.set(name, slice) {
             self.touch(touched);
-            touched = self.sum_endpoints(service);
+            touched = self.view.set_endpoints(service, endpoints);
         }
         touched
-    }
-
-    /// A Service's endpoints are those of all its slices.
-    fn sum_endpoints(&mut self, service: ServiceKey) -> Touched {
-        let names = self.slices_of.get(&service);
-        let mut sum = Endpoints::default();
-        for slice in names.into_iter().flatten().filter_map(|name| self.slices.get(name)) {
-            slice.add_to(&mut sum);
-        }
-        if names.is_none_or(BTreeSet::is_empty) {
-            self.slices_of.remove(&service);
-            return self.view.set_endpoints(service, None);
-        }
-        self.view.set_endpoints(service, Some(sum))
     }
 
     /// What has to change. The work is proportional to what the updates since the last call touched.

@@ -18,11 +18,22 @@ pub(crate) struct SeenService {
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Standing {
     /// A LoadBalancer of our class.
-    Ours(Box<LoadBalancer>),
+    Ours(Box<Ours>),
     /// No LoadBalancer, but it still carries what a controller of ours wrote when it was one.
     Marked,
     /// None of our business, among these every LoadBalancer of another class.
     Other,
+}
+
+/// A Service of ours.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Ours {
+    /// What it asks for and has.
+    pub(crate) seen: LoadBalancer,
+    /// What nodes see that announce it; but for its addresses, which they see when they are written.
+    pub(crate) announced: announce::Service,
+    /// The node that its addresses are asked to be moved to.
+    pub(crate) move_to: Option<String>,
 }
 
 impl SeenService {
@@ -32,14 +43,21 @@ impl SeenService {
             uid: service.uid().unwrap_or_default(),
             version: cluster::version(service.metadata.resource_version.as_deref()),
             created: service.creation_timestamp().map_or(Timestamp::UNIX_EPOCH, |time| time.0),
-            standing: match LoadBalancer::parse(service, class) {
-                Some(ours) => Standing::Ours(Box::new(unless_headless(ours, service))),
+            standing: match ours(service, class) {
+                Some(ours) => Standing::Ours(Box::new(ours)),
                 None if is_load_balancer(service) => Standing::Other,
                 None if is_marked(service) => Standing::Marked,
                 None => Standing::Other,
             },
         }
     }
+}
+
+fn ours(service: &Service, class: Option<&str>) -> Option<Ours> {
+    let seen = unless_headless(LoadBalancer::parse(service, class)?, service);
+    let mut announced = api::service::announced(service, class)?;
+    announced.addresses.clear();
+    Some(Ours { seen, announced, move_to: api::address_owner::move_to(service.annotations()) })
 }
 
 fn is_load_balancer(service: &Service) -> bool {

@@ -10,12 +10,12 @@ use names::NodeName;
 
 use super::pacing::Subject;
 use super::{Now, World};
-use crate::seen::SeenNode;
+use crate::seen::{SeenAddresses, SeenNode, SeenSpeaker};
 
 /// Addresses that the cluster itself uses.
 #[derive(Debug, Default)]
 pub(super) struct Network {
-    nodes: BTreeMap<NodeName, SeenNode>,
+    nodes: BTreeMap<NodeName, SeenAddresses>,
     /// What each speaker sees.
     speakers: BTreeMap<NodeName, BTreeMap<IpAddr, Blocked>>,
     services: BTreeMap<String, BTreeSet<IpNetwork>>,
@@ -26,7 +26,9 @@ const TOLD: usize = 8;
 
 impl World {
     pub(super) fn apply_node(&mut self, name: NodeName, seen: Option<SeenNode>, now: Now) {
-        let pods = |seen: Option<&SeenNode>| seen.map(|seen| seen.pods.clone()).unwrap_or_default();
+        let (seen, announced) = seen.map(|seen| (seen.addresses, seen.announced)).unzip();
+        self.placements.set_node(name.clone(), announced, now);
+        let pods = |seen: Option<&SeenAddresses>| seen.map(|seen| seen.pods.clone()).unwrap_or_default();
         let before = self.network.nodes.get(&name);
         if before == seen.as_ref() {
             return;
@@ -39,12 +41,9 @@ impl World {
         }
     }
 
-    pub(super) fn apply_speaker(
-        &mut self,
-        name: NodeName,
-        seen: Option<BTreeMap<IpAddr, Blocked>>,
-        now: Now,
-    ) {
+    pub(super) fn apply_speaker(&mut self, name: NodeName, seen: Option<SeenSpeaker>, now: Now) {
+        let (seen, subnets) = seen.map(|seen| (seen.blocked, seen.subnets)).unzip();
+        self.placements.set_subnets(name.clone(), subnets, now);
         if self.network.speakers.get(&name) != seen.as_ref() {
             put(&mut self.network.speakers, name, seen);
             self.note_network(now);

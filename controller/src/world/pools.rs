@@ -48,6 +48,7 @@ impl World {
     pub(super) fn apply_pool(&mut self, name: PoolName, seen: Option<SeenPool>, now: Now) {
         let subject = Subject::Pool(name.clone());
         let before = self.pools.remove(&name);
+        self.placements.set_pool(name.clone(), seen.as_ref().map(|seen| seen.labels.as_ref()), now);
         let Some(seen) = seen else {
             self.pacing.forget(&subject);
             self.metrics.moves(&name, None);

@@ -15,7 +15,7 @@ use serde_json::Value;
 
 use super::pools::Pools;
 use super::{Effect, Notice, Now, World};
-use crate::seen::{SeenService, Standing};
+use crate::seen::{Ours, SeenService, Standing};
 
 /// A Service of ours.
 #[derive(Debug)]
@@ -23,6 +23,7 @@ pub(super) struct KnownService {
     uid: String,
     created: Timestamp,
     seen: LoadBalancer,
+    announced: announce::Service,
     /// When its decision last changed.
     decided: Timestamp,
     /// Since when its status has to be written and does not show it yet.
@@ -47,7 +48,9 @@ impl World {
             Some(SeenService { uid, created, standing: Standing::Ours(seen), .. }) => {
                 self.leave_if_another(&key, &uid, now);
                 self.marked.remove(&key);
-                self.see(key, uid, created, *seen, now);
+                let Ours { seen, announced, move_to } = *seen;
+                self.placements.set_wish(&key, move_to, now);
+                self.see(key, uid, created, (seen, announced), now);
             }
             Some(SeenService { uid, standing: Standing::Marked, .. }) => {
                 self.leave(&key, now);
@@ -111,11 +114,19 @@ impl World {
         services.into_iter().map(|(key, _)| key.clone()).collect()
     }
 
-    fn see(&mut self, key: ServiceKey, uid: String, created: Timestamp, seen: LoadBalancer, now: Now) {
+    fn see(
+        &mut self,
+        key: ServiceKey,
+        uid: String,
+        created: Timestamp,
+        (seen, announced): (LoadBalancer, announce::Service),
+        now: Now,
+    ) {
         if let Some(known) = self.services.get_mut(&key) {
-            known.seen = seen;
+            (known.seen, known.announced) = (seen, announced);
         } else {
-            let known = KnownService { uid, created, seen, decided: now.wall, writing: None, waits: None };
+            let known =
+                KnownService { uid, created, seen, announced, decided: now.wall, writing: None, waits: None };
             self.services.insert(key.clone(), known);
             if self.decides() {
                 self.adopt(&key, now);
@@ -174,6 +185,8 @@ impl World {
     /// Frees what a Service holds that is no longer ours; says whether it was.
     fn leave(&mut self, key: &ServiceKey, now: Now) -> bool {
         let known = self.services.remove(key);
+        self.placements.set_service(key, None, &[], now);
+        self.effects.append(&mut self.placements.take_effects());
         self.metrics.waits(known.as_ref().and_then(|known| known.waits), None);
         let changed = self.ledger.release(now.instant, key);
         self.show_all(changed, now);
@@ -197,6 +210,10 @@ impl World {
         }
         let waits = decision.refusal.as_ref().map(Refusal::reason);
         self.metrics.waits(std::mem::replace(&mut known.waits, waits), waits);
+        // Where an address is comes before whose it is, so that whoever is to announce it knows both.
+        let announced = known.announced(decision);
+        self.placements.set_service(key, Some(announced), &known.seen.held, now);
+        self.effects.append(&mut self.placements.take_effects());
         let Some(patch) = known.seen.patch(&outcome(decision, now), known.decided) else {
             // What is on its way to be written may be older than what is decided.
             if let Some(since) = known.writing.take() {
@@ -218,6 +235,18 @@ impl World {
         });
         self.write(key, patch);
         self.effects.extend(notice);
+    }
+}
+
+impl KnownService {
+    /// What nodes that announce it are going to see.
+    fn announced(&self, decision: &Decision) -> announce::Service {
+        let granted = decision.grant.iter().map(|grant| (&grant.addresses, &grant.pool));
+        let moving = decision.moving.iter().map(|moving| (&moving.from, &moving.pool));
+        let addresses = granted
+            .chain(moving)
+            .flat_map(|(addresses, pool)| addresses.iter().map(|address| (*address, Some(pool.clone()))));
+        announce::Service { addresses: addresses.collect(), ..self.announced.clone() }
     }
 }
 

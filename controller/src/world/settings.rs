@@ -16,15 +16,16 @@ pub(super) type Namespaces = BTreeMap<String, Labels>;
 
 impl World {
     pub(super) fn apply_config(&mut self, name: String, seen: Option<SeenConfig>, now: Now) {
-        match seen.as_ref().map(|seen| &seen.meaning) {
-            Some(Ok(settings)) => drop(self.configs.insert(name.clone(), *settings)),
-            Some(Err(_)) => {}
+        match seen.as_ref().map(|seen| &seen.said) {
+            Some(Some(settings)) => drop(self.configs.insert(name.clone(), *settings)),
+            Some(None) => {}
             None => drop(self.configs.remove(&name)),
         }
+        self.placements.ask_rebalance(None, seen.as_ref().and_then(|seen| seen.asked), now);
         if self.decides() {
             self.set_out(now);
         }
-        self.apply_verdict(Kind::Config, name, seen.map(SeenConfig::verdict), now);
+        self.apply_verdict(Kind::Config, name, seen.map(|seen| seen.verdict), now);
     }
 
     /// Has the ledger go by the settings.

@@ -5,6 +5,7 @@ use super::*;
 
 mod cluster;
 mod histories;
+mod placements;
 mod pools;
 mod tenancy;
 

@@ -36,6 +36,28 @@ pub struct L2Advertisement {
     pub interfaces: Interfaces,
     /// Rather from some of these nodes than from others.
     pub preferences: Vec<Preference>,
+    /// Whether an address goes to a node that is preferred to the one that it is on.
+    pub preempt: Preempt,
+    /// Whether addresses go from nodes that have many to nodes that have few.
+    pub rebalance: Rebalance,
+}
+
+/// Whether an address goes to a node that is preferred to the one that it is on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Preempt {
+    /// It stays.
+    No,
+    /// It goes.
+    Yes,
+}
+
+/// Whether addresses go from nodes that have many to nodes that have few.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Rebalance {
+    /// When somebody asks for it.
+    Explicit,
+    /// A few at a time, as soon as one has two more than another.
+    Auto,
 }
 
 /// Speaks for nodes; what speaks for one adds up.

@@ -9,6 +9,9 @@
 //! Of an L2 address it says who *may* answer for it, and in which order ([`Ballot`]); who does is a matter of who is
 //! alive, which is decided elsewhere and faster than any list of nodes can tell.
 //!
+//! [`place`] says which of them is to be the one: for new addresses the node that has the fewest, and from then on
+//! the same one, unless there is a [`Reason`].
+//!
 //! It knows no time, no sockets and no Kubernetes.
 
 mod advertisement;
@@ -16,6 +19,7 @@ mod ballot;
 mod election;
 mod eligibility;
 mod holders;
+mod place;
 mod plan;
 mod pools;
 mod sharing;
@@ -23,9 +27,12 @@ mod silence;
 mod unit;
 mod view;
 
-pub use advertisement::{BgpAdvertisement, Interfaces, L2Advertisement, Pools, Preference};
+pub use advertisement::{
+    BgpAdvertisement, Interfaces, L2Advertisement, Pools, Preempt, Preference, Rebalance,
+};
 pub use ballot::{Ballot, Placement};
 pub use election::ranking;
+pub use place::{Arrival, Load, Reason, Verdict, could_be_on, place, rebalance};
 pub use plan::{AddressPlan, Route, plan};
 pub use sharing::{Backend, Protocol, Sharing};
 pub use silence::Silence;

@@ -7,7 +7,7 @@ use crate::Silence;
 use crate::advertisement::{Advertisement, BgpAdvertisement, Interfaces, L2Advertisement};
 use crate::ballot::Ballot;
 use crate::eligibility::{endpoints_allow, stands_back};
-use crate::unit::Unit;
+use crate::unit::{Endpoints, Unit};
 use crate::view::{Family, Node, View};
 
 /// What this node does for one address.
@@ -30,7 +30,7 @@ pub struct Route {
 
 /// Decides what node `me` does for `address`.
 pub fn plan(view: &View, me: &NodeName, address: IpAddr) -> AddressPlan {
-    let (ballot, l2) = match Unit::of(view, address, &view.l2) {
+    let (ballot, l2) = match Unit::of(view, address, &view.l2, Endpoints::Counted) {
         Ok(unit) => {
             let ballot = Ballot::of(view, address, &unit);
             let l2 = l2(view, me, &unit, &ballot);
@@ -54,7 +54,7 @@ fn l2(
 }
 
 fn bgp(view: &View, me: &NodeName, address: IpAddr) -> Result<BTreeMap<PeerName, Route>, Silence> {
-    let unit = Unit::of(view, address, &view.bgp)?;
+    let unit = Unit::of(view, address, &view.bgp, Endpoints::Counted)?;
     let node = view.nodes.get_key_value(me).ok_or(Silence::NodeUnknown)?;
     unit.allows(view, me, node.1)?;
     if !unit.candidates(view).contains(me) {

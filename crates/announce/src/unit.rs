@@ -7,10 +7,20 @@ use crate::Silence;
 use crate::advertisement::{Advertisement, Interfaces, L2Advertisement};
 use crate::eligibility::{Holder, endpoints_allow, foremost, node_allows};
 use crate::sharing::Backend;
-use crate::view::{Family, Node, View};
+use crate::view::{Family, Node, TrafficPolicy, View};
+
+/// Whether a Service has to have a usable endpoint.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Endpoints {
+    /// It has to.
+    Counted,
+    /// Not where any node would do: then it makes no difference between nodes, and comes and goes.
+    Assumed,
+}
 
 /// The Services that share an address, which is announced for all of them or for none.
 pub(crate) struct Unit<'a, A> {
+    endpoints: Endpoints,
     pub(crate) family: Family,
     members: Vec<Holder<'a>>,
     pub(crate) selected: Vec<Selected<'a, A>>,
@@ -27,6 +37,7 @@ impl<'a, A: Advertisement> Unit<'a, A> {
         view: &'a View,
         address: IpAddr,
         advertisements: &'a BTreeMap<AdvertisementName, A>,
+        endpoints: Endpoints,
     ) -> Result<Self, Silence> {
         let members = view.unit(address);
         let mut silence = Silence::NoService;
@@ -46,7 +57,7 @@ impl<'a, A: Advertisement> Unit<'a, A> {
         if selected.is_empty() {
             Err(silence)
         } else {
-            Ok(Self { family: Family::of(address), members, selected })
+            Ok(Self { endpoints, family: Family::of(address), members, selected })
         }
     }
 
@@ -58,8 +69,7 @@ impl<'a, A: Advertisement> Unit<'a, A> {
             if !one.by.iter().any(|(_, advertisement)| advertisement.is_from((name, node))) {
                 continue;
             }
-            let allowed =
-                node_allows(node).and_then(|()| endpoints_allow(view, one.holder, self.family, name));
+            let allowed = node_allows(node).and_then(|()| self.endpoints_allow(view, one.holder, name));
             match allowed {
                 Ok(()) => return self.each_allows(view, name),
                 Err(reason) => silence = silence.max(reason),
@@ -73,7 +83,16 @@ impl<'a, A: Advertisement> Unit<'a, A> {
             holder.1.sharing.as_ref().is_some_and(|sharing| sharing.backend == Backend::LocalToAll)
         };
         let mut each = self.members.iter().filter(needs_each);
-        each.try_for_each(|holder| endpoints_allow(view, *holder, self.family, name))
+        each.try_for_each(|holder| self.endpoints_allow(view, *holder, name))
+    }
+
+    fn endpoints_allow(&self, view: &View, holder: Holder<'_>, name: &NodeName) -> Result<(), Silence> {
+        match (self.endpoints, holder.1.policy) {
+            (Endpoints::Assumed, TrafficPolicy::Cluster) => Ok(()),
+            (Endpoints::Counted, _) | (_, TrafficPolicy::Local) => {
+                endpoints_allow(view, holder, self.family, name)
+            }
+        }
     }
     /// The nodes that may announce the address, of those that the others stand back for.
     pub(crate) fn candidates<'v>(&self, view: &'v View) -> BTreeSet<&'v NodeName> {
@@ -85,20 +104,20 @@ impl<'a, A: Advertisement> Unit<'a, A> {
 impl Unit<'_, L2Advertisement> {
     /// Where a node answers for the address.
     pub(crate) fn interfaces(&self, node: (&NodeName, &Node)) -> Option<Interfaces> {
-        let interfaces = self.advertisements().filter(|one| one.is_from(node)).map(|one| &one.interfaces);
-        interfaces.cloned().reduce(|one, other| one.union(&other))
+        let mine = self.advertisements().filter(|(_, one)| one.is_from(node));
+        mine.map(|(_, one)| one.interfaces.clone()).reduce(|one, other| one.union(&other))
     }
 
     /// How much speaks for a node, of the advertisements that are from it.
     pub(crate) fn weight_of(&self, view: &View, name: &NodeName) -> u64 {
         let Some(node) = view.nodes.get(name) else { return 0 };
-        let advertisements = self.advertisements().filter(|one| one.is_from((name, node)));
-        advertisements.map(|one| one.weight_of(&node.labels)).sum()
+        let mine = self.advertisements().filter(|(_, one)| one.is_from((name, node)));
+        mine.map(|(_, one)| one.weight_of(&node.labels)).sum()
     }
 
     /// Each once, however many of the Services it selects.
-    fn advertisements(&self) -> impl Iterator<Item = &L2Advertisement> {
+    pub(crate) fn advertisements(&self) -> impl Iterator<Item = (&AdvertisementName, &L2Advertisement)> {
         let all = self.selected.iter().flat_map(|selected| &selected.by);
-        all.map(|(name, one)| (*name, *one)).collect::<BTreeMap<_, _>>().into_values()
+        all.copied().collect::<BTreeMap<_, _>>().into_iter()
     }
 }

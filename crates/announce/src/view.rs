@@ -305,6 +305,11 @@ impl View {
         self.nodes.get(name)
     }
 
+    /// A Service as it is known.
+    pub fn service(&self, key: &ServiceKey) -> Option<&Service> {
+        self.services.get(key)
+    }
+
     /// The Services that show an address in their status, those first that were known first.
     pub fn holders(&self, address: IpAddr) -> impl Iterator<Item = (&ServiceKey, &Service)> {
         self.holders.of(address).filter_map(|key| Some((key, self.services.get(key)?)))

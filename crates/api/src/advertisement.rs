@@ -1,6 +1,6 @@
 use std::ops::RangeInclusive;
 
-use announce::{Interfaces, Pools, Preference};
+use announce::{Interfaces, Pools, Preempt, Preference};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, LabelSelector};
 use kube::CustomResource;
 use names::{PeerName, PoolName};
@@ -63,6 +63,25 @@ pub struct L2AdvertisementSpec {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "schema::preferred_nodes")]
     pub preferred_node_selectors: Vec<PreferredNodes>,
+    /// Whether an address goes to a preferred node from one that is less preferred and answers for it. Unset: true
+    /// if there are `preferredNodeSelectors`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::not_null::<bool>")]
+    pub preempt: Option<bool>,
+    /// Whether addresses go by themselves from nodes with many to nodes with few (Auto), a few at a time, or only
+    /// when annotation `ferritelb.io/rebalance` asks for it (Explicit).
+    #[serde(default)]
+    pub rebalance: Rebalance,
+}
+
+/// Whether addresses go from nodes with many to nodes with few.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum Rebalance {
+    /// When it is asked for.
+    #[default]
+    Explicit,
+    /// By themselves.
+    Auto,
 }
 
 /// Nodes that are preferred.
@@ -154,6 +173,8 @@ impl L2AdvertisementSpec {
             service_selectors,
             interfaces,
             preferred_node_selectors,
+            preempt,
+            rebalance,
         } = self;
         Ok(announce::L2Advertisement {
             pools: pools(ip_address_pools, ip_address_pool_selectors)?,
@@ -164,6 +185,15 @@ impl L2AdvertisementSpec {
                 named => Interfaces::Named(named.iter().cloned().collect()),
             },
             preferences: preferences("spec.preferredNodeSelectors", preferred_node_selectors)?,
+            preempt: match preempt {
+                Some(false) => Preempt::No,
+                None if preferred_node_selectors.is_empty() => Preempt::No,
+                Some(true) | None => Preempt::Yes,
+            },
+            rebalance: match rebalance {
+                Rebalance::Explicit => announce::Rebalance::Explicit,
+                Rebalance::Auto => announce::Rebalance::Auto,
+            },
         })
     }
 }
@@ -238,6 +268,17 @@ mod tests {
             found.iter().filter(|one| one.nodes.matches(labels)).map(|one| one.weight).collect()
         };
         assert_eq!((weights(&rack("a")), weights(&rack("b"))), (vec![100, 1], vec![1]));
+    }
+
+    #[test]
+    fn preferred_nodes_take_over_unless_that_is_forbidden() {
+        let preempt =
+            |spec| serde_json::from_value::<L2AdvertisementSpec>(spec).unwrap().parse().unwrap().preempt;
+        let preferred = json!([{ "weight": 1, "preference": {} }]);
+        assert_eq!(preempt(json!({})), Preempt::No);
+        assert_eq!(preempt(json!({ "preempt": true })), Preempt::Yes);
+        assert_eq!(preempt(json!({ "preferredNodeSelectors": preferred })), Preempt::Yes);
+        assert_eq!(preempt(json!({ "preferredNodeSelectors": preferred, "preempt": false })), Preempt::No);
     }
 
     #[test]

@@ -31,6 +31,8 @@ pub const CIDR_CONFLICT: &str = "CIDRConflict";
 pub const EXPIRED: &str = "Expired";
 /// On an AddressReservation: some of its addresses are still held by others, or could not be chosen yet.
 pub const PENDING: &str = "Pending";
+/// On an AddressOwner: it was moved where somebody asked for it to be.
+pub const MOVED: &str = "Moved";
 /// The API server refuses longer messages.
 const MAX_MESSAGE: usize = 32_768;
 

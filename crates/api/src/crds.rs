@@ -2,7 +2,7 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomRe
 use kube::CustomResourceExt;
 
 use crate::{
-    AddressQuota, AddressReservation, BgpAdvertisement, BgpPeer, FerriteConfig, IpAddressPool,
+    AddressOwner, AddressQuota, AddressReservation, BgpAdvertisement, BgpPeer, FerriteConfig, IpAddressPool,
     L2Advertisement, SpeakerStatus,
 };
 
@@ -17,6 +17,7 @@ pub fn crds() -> Vec<CustomResourceDefinition> {
         AddressQuota::crd(),
         AddressReservation::crd(),
         FerriteConfig::crd(),
+        AddressOwner::crd(),
     ]
 }
 

@@ -1,3 +1,5 @@
+use std::collections::{BTreeMap, BTreeSet};
+
 use announce::{Endpoints, Family, Usable};
 use k8s_openapi::api::discovery::v1::{Endpoint, EndpointSlice};
 use names::{NodeName, ServiceKey};
@@ -46,6 +48,53 @@ impl SliceEndpoints {
         };
         usable.elsewhere += self.usable.elsewhere;
         usable.nodes.extend(self.usable.nodes.iter().cloned());
+    }
+}
+
+/// An EndpointSlice, by namespace and name.
+pub type SliceName = (String, String);
+
+/// The slices of all Services: the endpoints of one are those of all its slices.
+#[derive(Debug, Clone, Default)]
+pub struct Slices {
+    slices: BTreeMap<SliceName, SliceEndpoints>,
+    of: BTreeMap<ServiceKey, BTreeSet<SliceName>>,
+}
+
+impl Slices {
+    /// A slice as it is now; nothing: it is gone, or of no Service. Says what the Services that it was and is of have
+    /// now: `None` where there is no slice at all.
+    pub fn set(
+        &mut self,
+        name: SliceName,
+        slice: Option<SliceEndpoints>,
+    ) -> BTreeMap<ServiceKey, Option<Endpoints>> {
+        let after = slice.as_ref().map(|slice| slice.service.clone());
+        let before = match slice {
+            Some(slice) => self.slices.insert(name.clone(), slice),
+            None => self.slices.remove(&name),
+        };
+        let before = before.map(|before| before.service);
+        if let Some(names) = before.as_ref().and_then(|before| self.of.get_mut(before)) {
+            names.remove(&name);
+        }
+        if let Some(after) = &after {
+            self.of.entry(after.clone()).or_default().insert(name);
+        }
+        let services: BTreeSet<_> = before.into_iter().chain(after).collect();
+        services.into_iter().map(|service| (service.clone(), self.sum(&service))).collect()
+    }
+
+    fn sum(&mut self, service: &ServiceKey) -> Option<Endpoints> {
+        let Some(names) = self.of.get(service).filter(|names| !names.is_empty()) else {
+            self.of.remove(service);
+            return None;
+        };
+        let mut sum = Endpoints::default();
+        for slice in names.iter().filter_map(|name| self.slices.get(name)) {
+            slice.add_to(&mut sum);
+        }
+        Some(sum)
     }
 }
 
@@ -99,6 +148,31 @@ mod tests {
         }
         assert_eq!(sum.v4, Usable { elsewhere: 2, nodes: [NodeName::new("n1")].into() });
         assert_eq!(sum.v6, Usable { elsewhere: 0, nodes: [NodeName::new("n2")].into() });
+    }
+
+    #[test]
+    fn a_service_has_the_endpoints_of_all_its_slices_wherever_they_go() {
+        let mut slices = Slices::default();
+        let name = |text: &str| ("d".to_owned(), text.to_owned());
+        let of = |service: &str, node: &str| {
+            let usable = Usable { elsewhere: 0, nodes: [NodeName::new(node)].into() };
+            Some(SliceEndpoints { service: ServiceKey::new("d", service), family: Family::V4, usable })
+        };
+        let told = |changes: BTreeMap<ServiceKey, Option<Endpoints>>| {
+            let line = |(service, endpoints): (ServiceKey, Option<Endpoints>)| {
+                let nodes =
+                    endpoints.map(|sum| sum.v4.nodes.iter().map(NodeName::to_string).collect::<Vec<_>>());
+                format!("{} {}", service.name, nodes.map_or("-".to_owned(), |nodes| nodes.join(",")))
+            };
+            changes.into_iter().map(line).collect::<Vec<_>>().join("; ")
+        };
+        assert_eq!(told(slices.set(name("1"), of("a", "n1"))), "a n1");
+        assert_eq!(told(slices.set(name("2"), of("a", "n2"))), "a n1,n2");
+        assert_eq!(told(slices.set(name("1"), of("b", "n1"))), "a n2; b n1");
+        assert_eq!(told(slices.set(name("2"), None)), "a -");
+        assert_eq!(told(slices.set(name("2"), None)), "");
+        assert_eq!(told(slices.set(name("1"), None)), "b -");
+        assert_eq!((slices.slices.len(), slices.of.len()), (0, 0));
     }
 
     #[test]

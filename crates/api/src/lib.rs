@@ -11,6 +11,7 @@
     reason = "it takes the types of two printer columns for one attribute"
 )]
 
+pub mod address_owner;
 mod address_quota;
 mod address_reservation;
 mod addresses;
@@ -33,6 +34,7 @@ pub mod speaker_status;
 mod timestamp;
 mod tolerant;
 
+pub use address_owner::{AddressOwner, AddressOwnerSpec, AddressOwnerStatus, Answered, Placed};
 pub use address_quota::{AddressQuota, AddressQuotaSpec, AddressQuotaStatus, AddressQuotaUsage, Per};
 pub use address_reservation::{
     AddressReservation, AddressReservationSpec, AddressReservationStatus, HeldAddress, ReclaimPolicy,
@@ -40,12 +42,12 @@ pub use address_reservation::{
 };
 pub use advertisement::{
     AdvertisementStatus, BgpAdvertisement, BgpAdvertisementSpec, L2Advertisement, L2AdvertisementSpec,
-    PreferredNodes,
+    PreferredNodes, Rebalance,
 };
 pub use bgp_peer::{BgpPeer, BgpPeerSpec, BgpPeerStatus, Distance, Peer};
 pub use condition::Condition;
 pub use crds::crds;
-pub use endpoint_slice::SliceEndpoints;
+pub use endpoint_slice::{SliceEndpoints, SliceName, Slices};
 pub use ferrite_config::{FerriteConfig, FerriteConfigSpec, FerriteConfigStatus, MovesSpec, Settings};
 pub use invalid::Invalid;
 pub use ip_address_pool::{

@@ -3,13 +3,15 @@
 use std::net::IpAddr;
 
 use ipnetwork::IpNetwork;
-use k8s_openapi::api::core::v1::Node;
+use k8s_openapi::api::core::v1::{Node, NodeCondition, Taint};
 use k8s_openapi::api::networking::v1::ServiceCIDR;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::Resource;
 use serde::Deserialize;
 
-/// A Node as far as its addresses are concerned; the rest of it, which is long, is not decoded.
+use crate::node;
+
+/// A Node as far as its addresses are concerned and what it announces; the rest of it, which is long, is not decoded.
 #[derive(Debug, Clone, Default, Resource, Deserialize)]
 #[resource(inherit = Node)]
 pub struct NodeAddresses {
@@ -27,12 +29,16 @@ struct Spec {
     pod_cidr: Option<String>,
     #[serde(default, rename = "podCIDRs")]
     pod_cidrs: Vec<String>,
+    #[serde(default)]
+    taints: Vec<Taint>,
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]
 struct Status {
     #[serde(default)]
     addresses: Vec<Address>,
+    #[serde(default)]
+    conditions: Vec<NodeCondition>,
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -49,9 +55,14 @@ impl NodeAddresses {
 
     /// The ranges that its pods have addresses from, as far as Kubernetes gave them to it.
     pub fn pod_ranges(&self) -> impl Iterator<Item = IpNetwork> {
-        let Spec { pod_cidr, pod_cidrs } = &self.spec;
+        let Spec { pod_cidr, pod_cidrs, taints: _ } = &self.spec;
         let only = pod_cidr.iter().filter(|_| pod_cidrs.is_empty());
         only.chain(pod_cidrs).filter_map(|text| text.parse().ok())
+    }
+
+    /// What the announcing decisions may know of it: the same as [`crate::node::parse`] says of the whole.
+    pub fn announced(&self) -> announce::Node {
+        node::announced(&self.metadata, &self.spec.taints, &self.status.conditions)
     }
 }
 
@@ -88,6 +99,15 @@ mod tests {
         let own: Vec<_> = node.own().map(|address| address.to_string()).collect();
         assert_eq!(own, ["192.0.2.11", "2001:db8::11"]);
         assert_eq!(texts(node.pod_ranges().collect()), ["10.244.1.0/24", "fd00:1::/64"]);
+        let leaving = json!({
+            "metadata": { "labels": { "a": "b" } },
+            "spec": { "taints": [{ "key": "node.kubernetes.io/out-of-service", "effect": "NoExecute" }] },
+            "status": { "conditions": [{ "type": "Ready", "status": "True" }] },
+        });
+        let whole = node::parse(&serde_json::from_value(leaving.clone()).unwrap());
+        let node: NodeAddresses = serde_json::from_value(leaving).unwrap();
+        assert_eq!(whole.departure, announce::Departure::Leaving);
+        assert_eq!(node.announced(), whole);
         let bare: NodeAddresses = serde_json::from_value(json!({ "metadata": {} })).unwrap();
         assert_eq!((bare.own().count(), bare.pod_ranges().count()), (0, 0));
     }

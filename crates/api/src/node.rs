@@ -1,7 +1,8 @@
 //! Nodes: whether they are ready, reachable, allowed to announce, and about to go.
 
 use announce::{Departure, Exclusion, Node, Reach, Readiness};
-use k8s_openapi::api::core::v1::{Node as KubernetesNode, NodeCondition};
+use k8s_openapi::api::core::v1::{Node as KubernetesNode, NodeCondition, Taint};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use names::Labels;
 
 /// Keeps a node from announcing, whatever its value.
@@ -23,14 +24,46 @@ const DRAIN: &str = "ferritelb.io/drain";
 
 /// What the announcing decisions may know of a node.
 pub fn parse(node: &KubernetesNode) -> Node {
-    let labels = node.metadata.labels.clone().unwrap_or_default();
-    Node {
-        readiness: if is_true(node, "Ready") { Readiness::Ready } else { Readiness::NotReady },
-        network: if is_true(node, "NetworkUnavailable") { Reach::Unavailable } else { Reach::Available },
+    let taints = node.spec.iter().flat_map(|spec| spec.taints.iter().flatten());
+    let conditions = node.status.iter().flat_map(|status| status.conditions.iter().flatten());
+    announced(&node.metadata, taints, conditions)
+}
+
+/// The same, by the parts that it is made of.
+pub(crate) fn announced<'a>(
+    metadata: &ObjectMeta,
+    taints: impl IntoIterator<Item = &'a Taint>,
+    conditions: impl IntoIterator<Item = &'a NodeCondition>,
+) -> Node {
+    let labels = metadata.labels.clone().unwrap_or_default();
+    let annotations = metadata.annotations.as_ref();
+    let mut node = Node {
+        readiness: Readiness::NotReady,
+        network: Reach::Available,
         exclusion: exclusion(&labels),
-        departure: departure(node),
+        departure: Departure::Staying,
         labels,
+    };
+    // One that only takes no new pods (`spec.unschedulable`) stays, and so does one that nobody hears of.
+    if metadata.deletion_timestamp.is_some()
+        || annotations.is_some_and(|annotations| annotations.contains_key(DRAIN))
+        || taints.into_iter().any(|taint| GOING.contains(&taint.key.as_str()))
+    {
+        node.departure = Departure::Leaving;
     }
+    for condition in conditions {
+        match (condition.type_.as_str(), condition.status.as_str()) {
+            ("Ready", "True") => node.readiness = Readiness::Ready,
+            ("Ready", "False") if shuts_down(condition) => node.departure = Departure::Leaving,
+            ("NetworkUnavailable", "True") => node.network = Reach::Unavailable,
+            _ => {}
+        }
+    }
+    node
+}
+
+fn shuts_down(ready: &NodeCondition) -> bool {
+    ready.message.as_ref().is_some_and(|message| message.contains(SHUTDOWN))
 }
 
 /// The label is an order, but installers put it on control-plane nodes by habit.
@@ -40,30 +73,6 @@ fn exclusion(labels: &Labels) -> Exclusion {
         (true, true) => Exclusion::Reserve,
         (true, false) => Exclusion::Never,
     }
-}
-
-/// A node that only takes no new pods (`spec.unschedulable`) stays, and so does one that nobody hears of.
-fn departure(node: &KubernetesNode) -> Departure {
-    let annotations = node.metadata.annotations.as_ref();
-    let mut taints = node.spec.iter().flat_map(|spec| spec.taints.iter().flatten());
-    let leaves = node.metadata.deletion_timestamp.is_some()
-        || annotations.is_some_and(|annotations| annotations.contains_key(DRAIN))
-        || taints.any(|taint| GOING.contains(&taint.key.as_str()))
-        || condition(node, "Ready").any(shuts_down);
-    if leaves { Departure::Leaving } else { Departure::Staying }
-}
-
-fn shuts_down(ready: &NodeCondition) -> bool {
-    ready.status == "False" && ready.message.as_ref().is_some_and(|message| message.contains(SHUTDOWN))
-}
-
-fn is_true(node: &KubernetesNode, type_: &str) -> bool {
-    condition(node, type_).any(|condition| condition.status == "True")
-}
-
-fn condition<'a>(node: &'a KubernetesNode, type_: &'a str) -> impl Iterator<Item = &'a NodeCondition> {
-    let conditions = node.status.iter().filter_map(|status| status.conditions.as_ref()).flatten();
-    conditions.filter(move |condition| condition.type_ == type_)
 }
 
 #[cfg(test)]

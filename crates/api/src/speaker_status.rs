@@ -2,10 +2,11 @@
 
 mod networks;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use ipam::Blocked;
+use ipnetwork::IpNetwork;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, OwnerReference, Time};
 use kube::CustomResource;
 use names::NodeName;
@@ -128,6 +129,11 @@ impl SpeakerState {
     /// those of its subnets that stand for the network or are for broadcast.
     pub fn blocked(&self, node: &NodeName) -> BTreeMap<IpAddr, Blocked> {
         networks::blocked(&self.networks, node)
+    }
+
+    /// The subnets that the node is connected to.
+    pub fn subnets(&self) -> BTreeSet<IpNetwork> {
+        networks::subnets(&self.networks)
     }
 }
 

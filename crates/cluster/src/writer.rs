@@ -47,6 +47,15 @@ pub enum Write {
         /// Its status.
         status: Value,
     },
+    /// A new object. It is dropped where one of that name is there already.
+    Create(Value),
+    /// A merge patch of an object.
+    Merge(Value),
+    /// The object with this uid is to be gone.
+    Delete {
+        /// Another one of that name stays.
+        uid: String,
+    },
 }
 
 /// How writing has gone so far.

@@ -1,5 +1,6 @@
 use announce::{
-    Departure, Exclusion, Family, Interfaces, Pools, Reach, Readiness, Service, TrafficPolicy, Usable,
+    Departure, Exclusion, Family, Interfaces, Pools, Preempt, Reach, Readiness, Rebalance, Service,
+    TrafficPolicy, Usable,
 };
 use names::{Labels, Operator, Requirement};
 
@@ -68,6 +69,8 @@ fn unsynced() -> World {
         service_selectors: vec![],
         interfaces: Interfaces::All,
         preferences: vec![],
+        preempt: Preempt::No,
+        rebalance: Rebalance::Explicit,
     };
     world.apply(Update::L2Advertisement(AdvertisementName::new("l2"), Some(l2)));
     let bgp = BgpAdvertisement {
@@ -155,6 +158,17 @@ fn of_those_that_may_the_first_answers_that_is_ready_and_where_none_is_the_first
     for (ready, other) in [("n1", "n2"), ("n2", "n1")] {
         assert_eq!(owned_by(ready, &[ready]), (true, vec![]));
         assert_eq!(owned_by(other, &[ready]), (false, vec!["NodeNotReady"]));
+    }
+}
+
+#[test]
+fn the_node_that_an_address_is_placed_on_answers() {
+    for placed in ["n1", "n2"] {
+        let mut world = synced();
+        world.apply(Update::Node(NodeName::new("n2"), Some(node())));
+        let placement = Placement { node: NodeName::new(placed), generation: 1 };
+        world.apply(Update::Placement(address(VIP), Some(placement)));
+        assert_eq!(world.decide().l2.contains_key(&address(VIP)), placed == "n1");
     }
 }
 

@@ -1,9 +1,10 @@
+use api::address_owner::{self, address_of};
 use k8s_openapi::api::core::v1::Service;
 use prometheus_client::registry::Registry;
 use serde::de::DeserializeOwned;
 use serde_json::json;
 
-use crate::seen::{self, SeenObject};
+use crate::seen::{self, Asking, SeenObject};
 use crate::world::*;
 
 /// An API server that keeps Services and pools, applies what the world writes, and tells the world of every
@@ -42,6 +43,8 @@ fn api_version(kind: Kind) -> &'static str {
         "v1"
     } else if kind == Kind::ServiceCidr {
         "networking.k8s.io/v1"
+    } else if kind == Kind::EndpointSlice {
+        "discovery.k8s.io/v1"
     } else {
         "ferritelb.io/v1beta1"
     }
@@ -56,12 +59,25 @@ pub(super) fn update(kind: Kind, name: &str, object: Option<Value>) -> Update {
         let decoded = serde_json::from_value::<K>(object?);
         Some(decoded.map_or_else(|error| SeenObject::garbage(error.to_string()), |object| project(&object)))
     }
+    fn asking<K: DeserializeOwned, V>(
+        object: Option<Value>,
+        project: fn(&K) -> Asking<V>,
+    ) -> Option<Asking<V>> {
+        let decoded = serde_json::from_value::<K>(object?);
+        Some(decoded.map_or_else(|error| Asking::garbage(error.to_string()), |object| project(&object)))
+    }
     fn known<K: DeserializeOwned, V>(object: Option<Value>, project: fn(&K) -> V) -> Option<V> {
         Some(project(&serde_json::from_value(object?).unwrap()))
     }
     let string = name.to_owned();
     match kind {
         Kind::Service => unreachable!("Services are told by themselves"),
+        Kind::EndpointSlice => {
+            Update::Slice(("default".into(), string), known(object, seen::slice).flatten())
+        }
+        Kind::AddressOwner => {
+            Update::Owner(address_of(name).unwrap(), known(object, seen::owner).map(Box::new))
+        }
         Kind::Namespace => Update::Namespace(string, known(object, seen::namespace)),
         Kind::Node => Update::Node(NodeName::new(name), known(object, seen::node)),
         Kind::ServiceCidr => Update::ServiceCidr(string, known(object, seen::service_cidr)),
@@ -71,8 +87,10 @@ pub(super) fn update(kind: Kind, name: &str, object: Option<Value>) -> Update {
         Kind::Reservation => {
             Update::Reservation(ReservationName::new(name), told(object, seen::reservation).map(Box::new))
         }
-        Kind::Config => Update::Config(string, told(object, seen::config)),
-        Kind::L2Advertisement => Update::Verdict(kind, string, told(object, seen::l2_advertisement)),
+        Kind::Config => Update::Config(string, asking(object, seen::config)),
+        Kind::L2Advertisement => {
+            Update::L2Advertisement(string, asking(object, seen::l2_advertisement).map(Box::new))
+        }
         Kind::BgpAdvertisement => Update::Verdict(kind, string, told(object, seen::bgp_advertisement)),
         Kind::BgpPeer => Update::Verdict(kind, string, told(object, seen::bgp_peer)),
     }
@@ -213,6 +231,7 @@ impl Cluster {
             let object = match &effect {
                 Effect::Service(key, _) | Effect::Forget(key) => key.to_string(),
                 Effect::Status(kind, name, _) => format!("{kind} {name}"),
+                Effect::Owner(address, _) | Effect::ForgetOwner(address) => format!("owner of {address}"),
                 Effect::Event(notice) => {
                     self.notices.push(notice.clone());
                     continue;
@@ -252,6 +271,10 @@ impl Cluster {
                     self.writes.push(object);
                     let Some(object) = self.objects.get_mut(&(kind, name.clone())) else { continue };
                     let before = object.clone();
+                    if kind == Kind::AddressOwner {
+                        self.patch_owner(&name, &json!({ "status": body["status"] }));
+                        continue;
+                    }
                     // All of it is ours, so that what is no longer applied goes. The order is the API server's.
                     object["status"] = body["status"].clone();
                     if let Some(conditions) = object["status"]["conditions"].as_array_mut() {
@@ -261,9 +284,69 @@ impl Cluster {
                         self.tell_object(kind, &name);
                     }
                 }
-                Effect::Forget(_) | Effect::ForgetAll | Effect::Event(_) => {}
+                Effect::Owner(address, write) => {
+                    self.writes.push(object);
+                    self.write_owner(&address_owner::name(address), write);
+                }
+                Effect::Forget(_) | Effect::ForgetOwner(_) | Effect::ForgetAll | Effect::Event(_) => {}
             }
         }
+    }
+
+    /// What the API server does with it, as the schema of the kind says.
+    fn write_owner(&mut self, name: &str, write: Write) {
+        let key = (Kind::AddressOwner, name.to_owned());
+        let stands = self.objects.get(&key).cloned();
+        match (write, stands) {
+            (Write::Create(body), None) => {
+                let (uid, _) = self.born();
+                let metadata = json!({ "name": name, "uid": uid, "resourceVersion": "1" });
+                self.objects.insert(key, json!({ "metadata": metadata, "spec": body["spec"], "status": {} }));
+                self.tell_object(Kind::AddressOwner, name);
+            }
+            (Write::Merge(body), Some(object)) => {
+                let is_known = |field: &str| object["metadata"][field] == body["metadata"][field];
+                let generation = |object: &Value| object["spec"]["generation"].as_u64().unwrap();
+                let same_node = object["spec"]["node"] == body["spec"]["node"];
+                let grows = generation(&body) > generation(&object);
+                if is_known("uid") && is_known("resourceVersion") {
+                    assert!(
+                        grows || generation(&body) == generation(&object) && same_node,
+                        "refused: {body}"
+                    );
+                    self.patch_owner(name, &json!({ "spec": body["spec"] }));
+                }
+            }
+            (Write::Delete { uid }, Some(object)) if object["metadata"]["uid"] == uid => {
+                self.remove(Kind::AddressOwner, name);
+            }
+            (Write::Create(_) | Write::Delete { .. }, Some(_))
+            | (Write::Merge(_) | Write::Delete { .. }, None) => {}
+            (other, _) => panic!("nobody writes an AddressOwner by {other:?}"),
+        }
+    }
+
+    /// Somebody changes the AddressOwner of this name.
+    pub(super) fn patch_owner(&mut self, name: &str, patch: &Value) {
+        let object = self.objects.get_mut(&(Kind::AddressOwner, name.to_owned())).unwrap();
+        let before = object.clone();
+        merge(object, patch);
+        if let Some([]) = patch["status"]["conditions"].as_array().map(Vec::as_slice) {
+            object["status"]["conditions"] = json!([]);
+        }
+        if *object != before {
+            let version: u64 = before["metadata"]["resourceVersion"].as_str().unwrap().parse().unwrap();
+            object["metadata"]["resourceVersion"] = json!((version + 1).to_string());
+            self.tell_object(Kind::AddressOwner, name);
+        }
+    }
+
+    /// Where an address is placed, and why; nothing: it has no AddressOwner.
+    pub(super) fn placed(&self, address: &str) -> String {
+        let name = address_owner::name(address.parse().unwrap());
+        let Some(object) = self.objects.get(&(Kind::AddressOwner, name)) else { return String::new() };
+        let text = |field: &str| object["spec"][field].as_str().unwrap();
+        format!("{} {}", text("node"), text("reason"))
     }
 
     pub(super) fn tell(&mut self, key: &ServiceKey) {

@@ -7,7 +7,7 @@ use super::*;
 use crate::view::{
     Departure, Endpoints, Exclusion, Families, Peer, Pool, Reach, Readiness, Service, TrafficPolicy, Usable,
 };
-use crate::{L2Advertisement, Placement, Pools, Preference, Touched};
+use crate::{L2Advertisement, Placement, Pools, Preempt, Preference, Rebalance, Touched};
 
 mod sharing;
 
@@ -71,6 +71,8 @@ fn l2_advertisement() -> L2Advertisement {
         service_selectors: vec![],
         interfaces: Interfaces::All,
         preferences: vec![],
+        preempt: Preempt::No,
+        rebalance: Rebalance::Explicit,
     }
 }
 

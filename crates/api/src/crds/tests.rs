@@ -76,6 +76,11 @@ fn kinds() -> Vec<Kind> {
             least: json!({ "myASN": 64500, "peerASN": 64512, "peerAddress": "192.0.2.1" }),
             meaning: |object| meaning(object, |object: &BgpPeer| object.spec.parse()),
         },
+        Kind {
+            plural: "addressowners",
+            least: json!({ "address": "192.0.2.1", "node": "n1", "generation": 1 }),
+            meaning: |object| meaning(object, |object: &AddressOwner| object.spec.parse()),
+        },
     ]
 }
 
@@ -88,6 +93,7 @@ fn rows(plural: &str) -> Vec<Row> {
         "l2advertisements" => l2_rows(),
         "bgpadvertisements" => bgp_rows(),
         "bgppeers" => peer_rows(),
+        "addressowners" => owner_rows(),
         other => panic!("no table for {other}"),
     }
 }
@@ -235,6 +241,22 @@ fn l2_rows() -> Vec<Row> {
         set("preferredNodeSelectors", preferring(100, selectors())),
         blamed("preferredNodeSelectors", preferring(101, selectors()), weight),
         blamed("preferredNodeSelectors", preferring(1, no_selectors()), operator),
+        set("preempt", json!(true)),
+        set("rebalance", json!("Auto")),
+    ]
+}
+
+fn owner_rows() -> Vec<Row> {
+    vec![
+        set("address", json!("192.0.2.2")),
+        blamed("address", json!("here"), "spec.address"),
+        set("node", json!("n2")),
+        blamed("node", json!(""), "spec.node"),
+        set("generation", json!(2)),
+        blamed("generation", json!(0), "spec.generation"),
+        set("reason", json!("New")),
+        set("answered.addressOwner", json!("n1")),
+        set("answered.service", json!("n1")),
     ]
 }
 

@@ -1,4 +1,4 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use ipam::Blocked;
@@ -76,6 +76,14 @@ pub(super) fn blocked(networks: &[Network], node: &NodeName) -> BTreeMap<IpAddr,
     let own = addresses().map(|address| (address.ip(), Blocked::Node(node.clone())));
     let gateways = gateways.map(|address| (address, Blocked::Gateway(node.clone())));
     merge(own.chain(gateways).chain(addresses().flat_map(ends)))
+}
+
+/// Those that some address besides the node's own is in.
+pub(super) fn subnets(networks: &[Network]) -> BTreeSet<IpNetwork> {
+    let texts = networks.iter().flat_map(|network| &network.addresses);
+    let addresses = texts.filter_map(|text| text.parse::<IpNetwork>().ok());
+    let subnets = addresses.filter_map(|one| IpNetwork::new(one.network(), one.prefix()).ok());
+    subnets.filter(|subnet| subnet.prefix() < if subnet.is_ipv4() { 32 } else { 128 }).collect()
 }
 
 /// What several nodes know, as one. Where they differ, the address of a node counts before a gateway, and that before

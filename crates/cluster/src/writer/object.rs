@@ -31,6 +31,11 @@ impl Object {
         format!("{}/{}", self.0.path, self.0.key.name)
     }
 
+    /// The path of its kind in its namespace.
+    pub(super) fn collection(&self) -> &str {
+        &self.0.path
+    }
+
     pub(super) fn key(&self) -> &Key {
         &self.0.key
     }

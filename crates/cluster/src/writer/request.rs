@@ -1,8 +1,9 @@
 use std::time::Duration;
 
-use http::Request;
 use http::header::{ACCEPT, CONTENT_TYPE};
+use http::{Method, Request};
 use kube::{Client, Error};
+use serde_json::json;
 use tracing::{debug, warn};
 
 use super::pending::Outcome;
@@ -11,6 +12,8 @@ use super::{Object, Write};
 /// The answer is not looked at, so the smallest one will do.
 const METADATA_ONLY: &str = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1,application/json";
 const STRATEGIC: &str = "application/strategic-merge-patch+json";
+const MERGE: &str = "application/merge-patch+json";
+const JSON: &str = "application/json";
 /// JSON is YAML.
 const APPLY: &str = "application/apply-patch+yaml";
 
@@ -19,7 +22,7 @@ const BREATH: Duration = Duration::from_secs(1);
 /// The longest such time, whatever it says.
 const LONGEST_BREATH: Duration = Duration::from_secs(30);
 
-/// A write as it is sent: one patch after the other.
+/// A write as it is sent: one request after the other.
 #[derive(Debug)]
 pub(super) struct Patches {
     patches: Vec<Patch>,
@@ -31,6 +34,7 @@ pub(super) struct Patches {
 
 #[derive(Debug)]
 struct Patch {
+    method: Method,
     subresource: &'static str,
     content_type: &'static str,
     body: Vec<u8>,
@@ -38,7 +42,14 @@ struct Patch {
 
 impl Patches {
     pub(super) fn new(object: &Object, write: Write) -> Self {
+        let one = |method, content_type, body: &serde_json::Value| Patch {
+            method,
+            subresource: "",
+            content_type,
+            body: body.to_string().into_bytes(),
+        };
         let status = |content_type, body: &serde_json::Value| Patch {
+            method: Method::PATCH,
             subresource: "/status",
             content_type,
             body: body.to_string().into_bytes(),
@@ -54,9 +65,20 @@ impl Patches {
                 Self { patches: vec![status(APPLY, &apply(body))], creates: false, versioned: false }
             }
             Write::Apply { object: body, status: after } => {
-                let body = apply(body).to_string().into_bytes();
-                let first = Patch { subresource: "", content_type: APPLY, body };
+                let first = one(Method::PATCH, APPLY, &apply(body));
                 Self { patches: vec![first, status(APPLY, &apply(after))], creates: true, versioned: false }
+            }
+            Write::Create(body) => {
+                Self { patches: vec![one(Method::POST, JSON, &apply(body))], creates: true, versioned: false }
+            }
+            Write::Merge(body) => Self {
+                versioned: body.pointer("/metadata/resourceVersion").is_some(),
+                patches: vec![one(Method::PATCH, MERGE, &body)],
+                creates: false,
+            },
+            Write::Delete { uid } => {
+                let body = json!({ "preconditions": { "uid": uid } });
+                Self { patches: vec![one(Method::DELETE, JSON, &body)], creates: false, versioned: false }
             }
         }
     }
@@ -94,6 +116,8 @@ impl Patches {
             // Whoever put it sees the version that is there now, and decides again.
             409 if self.versioned && status.message.contains("has been modified") => Outcome::Gone,
             409 if status.message.contains("Precondition failed: UID") => Outcome::Gone,
+            // Of what is there already, whoever put it is told as well.
+            409 if status.reason == "AlreadyExists" => Outcome::Gone,
             422 if is_about_uid(status) => Outcome::Gone,
             400 | 403 | 422 => Outcome::Refused,
             429 => Outcome::Busy(breath(status).unwrap_or(BREATH)),
@@ -112,12 +136,17 @@ impl Patches {
 
 impl Patch {
     fn request(&self, object: &Object, manager: &str) -> http::Result<Request<Vec<u8>>> {
-        let force = if self.content_type == APPLY { "&force=true" } else { "" };
-        let path = object.path();
-        Request::patch(format!("{path}{}?fieldManager={manager}{force}", self.subresource))
+        let Self { method, subresource, content_type, body } = self;
+        let force = if *content_type == APPLY { "&force=true" } else { "" };
+        let path = if *method == Method::POST { object.collection().to_owned() } else { object.path() };
+        let manager = format!("?fieldManager={manager}{force}");
+        let query = if *method == Method::DELETE { "" } else { &manager };
+        Request::builder()
+            .method(method)
+            .uri(format!("{path}{subresource}{query}"))
             .header(ACCEPT, METADATA_ONLY)
-            .header(CONTENT_TYPE, self.content_type)
-            .body(self.body.clone())
+            .header(CONTENT_TYPE, *content_type)
+            .body(body.clone())
     }
 }
 
@@ -209,5 +238,40 @@ mod tests {
         let object = format!("{path}?fieldManager=m&force=true");
         let expected = [(object, named("spec")), (status, named("status"))];
         assert_eq!(both, expected.map(|(uri, body)| (uri, APPLY.parse().unwrap(), body)));
+    }
+
+    #[test]
+    fn an_object_is_made_changed_and_deleted_only_as_it_was_known() {
+        let sent = |write| {
+            let patches = Patches::new(&web(), write);
+            let request = patches.patches[0].request(&web(), "m").unwrap();
+            let body: serde_json::Value = serde_json::from_slice(request.body()).unwrap();
+            (format!("{} {}", request.method(), request.uri()), body)
+        };
+        let path = "/api/v1/namespaces/d/services";
+        let (line, body) = sent(Write::Create(json!({ "spec": 1 })));
+        assert_eq!(line, format!("POST {path}?fieldManager=m"));
+        assert_eq!((&body["metadata"]["name"], &body["kind"]), (&json!("web"), &json!("Service")));
+        let merge = json!({ "metadata": { "resourceVersion": "5" }, "spec": 2 });
+        assert_eq!(
+            sent(Write::Merge(merge.clone())),
+            (format!("PATCH {path}/web?fieldManager=m"), merge.clone())
+        );
+        let body = json!({ "preconditions": { "uid": "u" } });
+        assert_eq!(sent(Write::Delete { uid: "u".into() }), (format!("DELETE {path}/web"), body));
+
+        let exists: Status =
+            serde_json::from_value(json!({ "code": 409, "reason": "AlreadyExists", "message": "it exists" }))
+                .unwrap();
+        let create = Patches::new(&web(), Write::Create(json!({})));
+        assert_eq!(create.judge(&Error::Api(Box::new(exists)), &web()), Outcome::Gone);
+        assert_eq!(judged(404, "the namespace is not there yet", &Write::Create(json!({}))), Outcome::Failed);
+        assert_eq!(judged(409, "the object has been modified", &Write::Merge(merge)), Outcome::Gone);
+        let delete = Write::Delete { uid: "u".into() };
+        assert_eq!(judged(404, "not found", &delete), Outcome::Gone);
+        assert_eq!(
+            judged(409, "Precondition failed: UID in precondition: a, UID in object meta: b", &delete),
+            Outcome::Gone
+        );
     }
 }

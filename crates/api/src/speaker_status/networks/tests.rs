@@ -76,3 +76,13 @@ fn an_object_of_before_has_no_networks() {
     let network: Network = serde_json::from_str(r#"{"interface": "eth0"}"#).unwrap();
     assert_eq!(network.addresses, Vec::<String>::new());
 }
+
+#[test]
+fn a_node_is_connected_to_the_subnets_that_others_are_in_too() {
+    let networks = [
+        network("eth0", &["192.0.2.11/24", "2001:db8::1/64"], &[]),
+        network("lo", &["10.0.0.1/32", "x"], &[]),
+    ];
+    let found: Vec<_> = subnets(&networks).iter().map(ToString::to_string).collect();
+    assert_eq!(found, ["192.0.2.0/24", "2001:db8::/64"]);
+}
