@@ -122,6 +122,14 @@ impl Host {
         table(self.switch(), "netdev", &chain)
     }
 
+    /// Takes its port out of the switch: carrier stays, nothing passes but what [`Host::asked_at_its_port`] asks.
+    #[track_caller]
+    pub fn unbridge(&self) -> Fault {
+        let (port, switch) = (self.name().to_owned(), self.switch().clone());
+        switch.ip_batch(&format!("link set {port} nomaster\n"));
+        Fault::new(move || try_ip(&switch, &format!("link set {port} master br0\n")))
+    }
+
     /// Pulls the cable: the host sees its carrier go, nobody else notices.
     #[track_caller]
     pub fn unplug(&self) -> Fault {

@@ -5,9 +5,13 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::thread;
 use std::time::Duration;
 
-use crate::address::Mac;
-use crate::capture::{Capture, Frame, Message, Operation, PacketSocket, Wanted};
+use crate::address::{Mac, Network, Place};
+use crate::capture::{
+    ADVERTISEMENT, Capture, Frame, ICMPV6, Message, Operation, PacketSocket, SOLICITATION, SOURCE_LINK_LAYER,
+    TARGET_LINK_LAYER, Wanted, checksum,
+};
 use crate::host::Host;
+use crate::namespace::Namespace;
 use crate::topology::Topology;
 use crate::wait;
 
@@ -87,6 +91,46 @@ impl Host {
         }
     }
 
+    /// Who answers somebody at the other end of the host's cable, also while the switch carries nothing.
+    #[must_use]
+    #[track_caller]
+    pub fn asked_at_its_port(&self, ip: IpAddr) -> BTreeSet<Mac> {
+        let (stranger, place) = (Network::SEGMENT.mac(Place::stranger(0)), Place::stranger(0));
+        let question = match ip {
+            IpAddr::V4(ip) => arp_frame(stranger, Network::SEGMENT.v4(place), ip, Request::Broadcast),
+            IpAddr::V6(ip) => ndp_frame(stranger, Network::SEGMENT.v6(place), ip, Solicitation::Multicast),
+        };
+        let answer = move |frame: &Frame| {
+            let (address, mac) = answered(frame)?;
+            (address == ip && frame.destination() == stranger).then_some(mac)
+        };
+        ask(self.switch(), self.name(), &question, answer)
+    }
+
+    /// Who answers a broadcast ARP request for `ip` on that device, from a stranger.
+    #[must_use]
+    #[track_caller]
+    pub fn arp_on(&self, device: &str, ip: Ipv4Addr) -> BTreeSet<Mac> {
+        let stranger = Network::SEGMENT.mac(Place::stranger(0));
+        let question = arp_frame(stranger, Network::SEGMENT.v4(Place::stranger(0)), ip, Request::Broadcast);
+        let answer = move |frame: &Frame| {
+            let (address, mac) = answered(frame)?;
+            (address == IpAddr::V4(ip) && frame.destination() == stranger).then_some(mac)
+        };
+        ask(self.namespace(), device, &question, answer)
+    }
+
+    /// Says on the segment that `ip` is at `mac`, whoever that is: a gratuitous request, or an unsolicited
+    /// advertisement.
+    #[track_caller]
+    pub fn claim(&self, ip: IpAddr, mac: Mac) {
+        let frame = match ip {
+            IpAddr::V4(ip) => arp_frame(mac, ip, ip, Request::Broadcast),
+            IpAddr::V6(ip) => advertisement_frame(mac, ip),
+        };
+        PacketSocket::open(self.namespace(), "eth0", Wanted::Nothing).send(&frame);
+    }
+
     /// Who answers for each of the addresses: all asked at once.
     #[must_use]
     #[track_caller]
@@ -129,7 +173,7 @@ impl Host {
             let asked_for = arp.sender == ip && frame.destination() == mine;
             asked_for.then_some(arp.sender_mac)
         };
-        ask(self, &arp_frame(mine, self.v4(), ip, request), answer)
+        ask(self.namespace(), "eth0", &arp_frame(mine, self.v4(), ip, request), answer)
     }
 
     /// Who answers a multicast neighbour solicitation for `ip`.
@@ -151,7 +195,7 @@ impl Host {
             }
         };
         let frame = ndp_frame(self.mac(), self.v6(), ip, solicitation);
-        ask(self, &frame, answer)
+        ask(self.namespace(), "eth0", &frame, answer)
     }
 }
 
@@ -172,13 +216,14 @@ fn answered(frame: &Frame) -> Option<(IpAddr, Mac)> {
 /// Sends the question and gathers what `answer` finds in the frames that come in.
 #[track_caller]
 fn ask(
-    host: &Host,
+    inside: &Namespace,
+    device: &str,
     question: &[u8],
     answer: impl Fn(&Frame) -> Option<Mac> + Copy + Send + 'static,
 ) -> BTreeSet<Mac> {
     let incoming = move |frame: &Frame| !frame.outgoing && answer(frame).is_some();
-    let capture = Capture::of_neighbours(host, "eth0", incoming);
-    PacketSocket::open(host.namespace(), "eth0", Wanted::Nothing).send(question);
+    let capture = Capture::of_neighbours_in(inside, device, incoming);
+    PacketSocket::open(inside, device, Wanted::Nothing).send(question);
     thread::sleep(LISTEN);
     capture.stop().iter().filter_map(answer).collect()
 }
@@ -208,19 +253,34 @@ pub(crate) fn ndp_frame(mac: Mac, own: Ipv6Addr, target: Ipv6Addr, solicitation:
         Solicitation::UnicastWithoutOption(to) => ((to, target), own, false),
         Solicitation::Probe => (everyone, Ipv6Addr::UNSPECIFIED, false),
     };
-    let mut body = vec![crate::capture::SOLICITATION, 0, 0, 0, 0, 0, 0, 0];
+    let mut body = vec![SOLICITATION, 0, 0, 0, 0, 0, 0, 0];
     body.extend(target.octets());
     if with_option {
-        body.extend([crate::capture::SOURCE_LINK_LAYER, 1]);
+        body.extend([SOURCE_LINK_LAYER, 1]);
         body.extend(mac.0);
     }
-    let sum = crate::capture::checksum(source, destination, &body).to_be_bytes();
+    icmpv6_frame((to, destination), (mac, source), body)
+}
+
+/// Unsolicited and overriding, to all nodes.
+fn advertisement_frame(mac: Mac, target: Ipv6Addr) -> Vec<u8> {
+    let everyone = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1);
+    let mut body = vec![ADVERTISEMENT, 0, 0, 0, 0x20, 0, 0, 0];
+    body.extend(target.octets());
+    body.extend([TARGET_LINK_LAYER, 1]);
+    body.extend(mac.0);
+    icmpv6_frame((Mac::of_group(everyone), everyone), (mac, target), body)
+}
+
+/// With checksum and headers, to and from.
+fn icmpv6_frame(to: (Mac, Ipv6Addr), from: (Mac, Ipv6Addr), mut body: Vec<u8>) -> Vec<u8> {
+    let sum = checksum(from.1, to.1, &body).to_be_bytes();
     body[2..4].copy_from_slice(&sum);
-    let length = u8::try_from(body.len()).expect("a solicitation is short");
-    let mut frame = [to.0, mac.0].concat();
-    frame.extend([0x86, 0xdd, 0x60, 0, 0, 0, 0, length, crate::capture::ICMPV6, 255]);
-    frame.extend(source.octets());
-    frame.extend(destination.octets());
+    let length = u8::try_from(body.len()).expect("a question is short");
+    let mut frame = [to.0.0, from.0.0].concat();
+    frame.extend([0x86, 0xdd, 0x60, 0, 0, 0, 0, length, ICMPV6, 255]);
+    frame.extend(from.1.octets());
+    frame.extend(to.1.octets());
     frame.extend(body);
     frame
 }

@@ -301,7 +301,11 @@ impl Rivalry {
                     let since = *self.0.entry(address).or_insert(segment.now());
                     let time = segment.now() - since;
                     let most = if hear_each_other(segment, one, other) { OVERLAP } else { RELAYED };
-                    assert!(time < most, "{one} and {other} both answer for {address} for {time:?}: {:?}", segment.answers(address));
+                    assert!(
+                        time < most,
+                        "{one} and {other} both answer for {address} for {time:?}: {:?}",
+                        segment.answers(address)
+                    );
                 }
             }
         }

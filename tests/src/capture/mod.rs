@@ -12,7 +12,7 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 pub use arp::{Arp, Operation};
-pub(crate) use ndp::{ICMPV6, SOLICITATION, SOURCE_LINK_LAYER, checksum};
+pub(crate) use ndp::{ADVERTISEMENT, ICMPV6, SOLICITATION, SOURCE_LINK_LAYER, TARGET_LINK_LAYER, checksum};
 pub use ndp::{Message, Ndp};
 pub(crate) use socket::{PacketSocket, Wanted};
 
@@ -106,7 +106,17 @@ impl Capture {
         device: &str,
         wanted: impl Fn(&Frame) -> bool + Send + 'static,
     ) -> Self {
-        Self::on(PacketSocket::open(host.namespace(), device, Wanted::Neighbours), wanted)
+        Self::of_neighbours_in(host.namespace(), device, wanted)
+    }
+
+    /// [`Self::of_neighbours`] on a device of any namespace.
+    #[track_caller]
+    pub fn of_neighbours_in(
+        inside: &Namespace,
+        device: &str,
+        wanted: impl Fn(&Frame) -> bool + Send + 'static,
+    ) -> Self {
+        Self::on(PacketSocket::open(inside, device, Wanted::Neighbours), wanted)
     }
 
     /// [`Self::start`] for ARP from or for one address alone, however much else passes.

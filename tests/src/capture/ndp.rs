@@ -8,9 +8,9 @@ use crate::address::Mac;
 const ETHER_TYPE: u16 = 0x86dd;
 pub(crate) const ICMPV6: u8 = 58;
 pub(crate) const SOLICITATION: u8 = 135;
-const ADVERTISEMENT: u8 = 136;
+pub(crate) const ADVERTISEMENT: u8 = 136;
 pub(crate) const SOURCE_LINK_LAYER: u8 = 1;
-const TARGET_LINK_LAYER: u8 = 2;
+pub(crate) const TARGET_LINK_LAYER: u8 = 2;
 const IPV6_HEADER: usize = 40;
 
 /// A neighbour discovery packet.

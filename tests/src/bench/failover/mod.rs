@@ -4,6 +4,7 @@
 //! them, and somebody who asks for it every five milliseconds. Traffic is `Local`, so that a pod behind a node
 //! that is cut takes no part in what is left. `FAILOVER_ROWS=cut,drain` measures these rows alone.
 
+mod answers;
 mod idle;
 mod living;
 mod many;
@@ -30,6 +31,7 @@ const ROWS: &[&str] = &[
     "partition",
     "idle",
     "many",
+    "answers",
     "routed",
 ];
 
@@ -46,6 +48,9 @@ pub(super) fn measure(form: Form) -> Report {
     if wanted("many") {
         many::measure(&mut report);
     }
+    if wanted("answers") {
+        answers::measure(&mut report, form);
+    }
     if wanted("routed") {
         routed::measure(&mut report, form);
     }
@@ -55,7 +60,7 @@ pub(super) fn measure(form: Form) -> Report {
 /// The rows that share a lab.
 #[track_caller]
 fn on_the_segment(report: &mut Report, form: Form, wanted: impl Fn(&str) -> bool) {
-    let alone = ["many", "routed"];
+    let alone = ["many", "answers", "routed"];
     if !ROWS.iter().any(|row| wanted(row) && !alone.contains(row)) {
         return;
     }
