@@ -152,9 +152,9 @@ impl Schedule {
         let due = |queue: &BTreeSet<(Instant, IpAddr)>| queue.first().map(|(due, _)| *due);
         let rest = rest.iter().filter_map(due).min().map(|due| self.rest.ready_at(due));
         match due(first) {
-            // What is due first makes the rest wait, even where it waits for a token itself.
-            Some(due) if rest.is_none_or(|rest| rest >= due) => Some(self.first.ready_at(due)),
-            _ => rest,
+            // A first word makes the rest wait, even where it waits for a token itself.
+            Some(due) => Some(self.first.ready_at(due)),
+            None => rest,
         }
     }
 

@@ -19,6 +19,17 @@ fn what_is_asked_for_is_watched_for_a_second() {
 }
 
 #[test]
+fn an_answer_that_comes_too_late_is_none_even_before_the_deadline_was_kept() {
+    let start = Instant::now();
+    let mut responder = responder(start);
+    responder.ask(start, ip(ASKED), Question::Reach);
+    drain(&mut responder);
+    let answer = arp::announcement(Mac::new([2, 0, 0, 0, 0, 0x77]), ASKED.parse().unwrap());
+    responder.handle_frame(start + Duration::from_secs(1), &answer);
+    assert_eq!(drain(&mut responder), []);
+}
+
+#[test]
 fn asking_again_leaves_one_deadline() {
     let start = Instant::now();
     let mut responder = responder(start);
