@@ -6,6 +6,7 @@
 //! stops being a LoadBalancer would only look deleted, and has to be freed of what was written to it.
 
 mod args;
+mod keys;
 mod leading;
 mod metrics;
 mod seen;

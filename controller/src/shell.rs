@@ -32,6 +32,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
 use crate::args::Args;
+use crate::keys;
 use crate::leading;
 use crate::metrics::Metrics;
 use crate::seen::Kind;
@@ -109,6 +110,7 @@ fn start(client: &Client, listener: TcpListener, flags: Flags) -> Running {
     let (leads, leadership) = watch::channel(Leadership::Standby);
     let (writer, owners) = (Writer::led_by(leadership.clone()), Writer::led_by(leadership.clone()));
     let (stop, halt, resign) = (CancellationToken::new(), CancellationToken::new(), CancellationToken::new());
+    let keys = keys::run(client.clone(), flags.namespace.clone(), leadership.clone(), owners.clone());
     let claim = leading::claim(flags.namespace);
     let striving = lease::run(client.clone(), claim, leads, resign.clone().cancelled_owned());
     let (deciding, decides) = watch::channel(false);
@@ -120,6 +122,7 @@ fn start(client: &Client, listener: TcpListener, flags: Flags) -> Running {
     tasks.spawn(until(stop.clone(), publishing));
     tasks.spawn(until(stop.clone(), writer.clone().run(client.clone(), MANAGER)));
     tasks.spawn(until(stop.clone(), owners.clone().run(client.clone(), MANAGER)));
+    tasks.spawn(until(halt.clone(), keys));
     tasks.spawn(until(halt.clone(), decide(world, updates, doors, ready)));
     tasks.spawn(async move {
         striving.await;

@@ -8,7 +8,10 @@ use std::net::Ipv4Addr;
 use std::sync::Arc;
 
 use api::address_owner::address_of;
-use api::{AddressOwner, BgpAdvertisement, BgpPeer, Invalid, IpAddressPool, L2Advertisement, SliceEndpoints};
+use api::{
+    AddressOwner, BgpAdvertisement, BgpPeer, FerriteConfig, Invalid, IpAddressPool, L2Advertisement,
+    SliceEndpoints,
+};
 use cluster::{Change, Key, Scope, watch};
 use futures::StreamExt;
 use futures::stream::{BoxStream, SelectAll, select_all};
@@ -40,6 +43,7 @@ pub(crate) fn watch_all(client: &Client, lb_class: Option<String>) -> Updates {
     let bgp = watch(client.clone(), Scope::default(), |one: BgpAdvertisement| one.spec.parse());
     let peers = watch(client.clone(), Scope::default(), |peer: BgpPeer| peer.spec.parse());
     let owners = watch(client.clone(), Scope::default(), |owner: AddressOwner| owner.parse());
+    let configs = watch(client.clone(), Scope::default(), |config: FerriteConfig| config.parse());
     select_all([
         updates(services, Kind::Service, |key, service| {
             Some(Update::Service(service_key(key), service.flatten()))
@@ -66,6 +70,9 @@ pub(crate) fn watch_all(client: &Client, lb_class: Option<String>) -> Updates {
         }),
         updates(peers, Kind::BGPPeer, |key, peer| {
             Some(Update::Peer(PeerName::new(&key.name), understood("BGPPeer", &key, peer)?))
+        }),
+        updates(configs, Kind::FerriteConfig, |key, config| {
+            Some(Update::Settings(understood("FerriteConfig", &key, config)?.unwrap_or_default()))
         }),
         updates(owners, Kind::AddressOwner, |key, owner| {
             let owner = understood("AddressOwner", &key, owner)?;

@@ -7,7 +7,7 @@ use announce::{
     AddressPlan, Ballot, BgpAdvertisement, Interfaces, L2Advertisement, Node, Placement, Pool, Readiness,
     Route, Silence, Touched, View, plan,
 };
-use api::{Peer, SliceEndpoints, SliceName, Slices};
+use api::{Peer, Settings, SliceEndpoints, SliceName, Slices};
 use bgp::RouterId;
 use ipnetwork::IpNetwork;
 use names::{AdvertisementName, Labels, NodeName, PeerName, PoolName, Selector, ServiceKey};
@@ -26,10 +26,11 @@ pub(crate) enum Kind {
     BGPAdvertisement,
     BGPPeer,
     AddressOwner,
+    FerriteConfig,
 }
 
 impl Kind {
-    const ALL: [Self; 8] = [
+    const ALL: [Self; 9] = [
         Self::Service,
         Self::EndpointSlice,
         Self::Node,
@@ -38,6 +39,7 @@ impl Kind {
         Self::BGPAdvertisement,
         Self::BGPPeer,
         Self::AddressOwner,
+        Self::FerriteConfig,
     ];
 }
 
@@ -55,6 +57,7 @@ pub(crate) enum Update {
     Peer(PeerName, Option<Peer>),
     /// Where the controller has placed an address.
     Placement(IpAddr, Option<Placement>),
+    Settings(Settings),
     Synced(Kind),
 }
 
@@ -136,6 +139,7 @@ impl World {
             Update::L2Advertisement(name, one) => self.view.set_l2_advertisement(name, one),
             Update::BgpAdvertisement(name, one) => self.view.set_bgp_advertisement(name, one),
             Update::Peer(name, peer) => self.set_peer(name, peer),
+            Update::Settings(settings) => self.view.set_control_plane(settings.layer2.control_plane),
             Update::Placement(address, placement) => self.view.set_placement(address, placement),
             Update::Synced(kind) => {
                 self.unsynced.remove(&kind);

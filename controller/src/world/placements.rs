@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
-use announce::{Arrival, Load, Node, Pool, Reason, Rebalance, Touched, View};
+use announce::{Arrival, ControlPlane, Load, Node, Pool, Reason, Rebalance, Touched, View};
 use api::{Condition, Placed, SliceEndpoints, SliceName, Slices};
 use cluster::Write;
 use ipnetwork::IpNetwork;
@@ -163,6 +163,11 @@ impl Placements {
 
     pub(super) fn set_node(&mut self, name: NodeName, node: Option<Node>, now: Now) {
         let touched = self.view.set_node(name, node);
+        self.touch(touched, now);
+    }
+
+    pub(super) fn set_control_plane(&mut self, control_plane: ControlPlane, now: Now) {
+        let touched = self.view.set_control_plane(control_plane);
         self.touch(touched, now);
     }
 

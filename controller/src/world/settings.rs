@@ -21,6 +21,8 @@ impl World {
             Some(None) => {}
             None => drop(self.configs.remove(&name)),
         }
+        let control_plane = self.settings().layer2.control_plane;
+        self.placements.set_control_plane(control_plane, now);
         self.placements.ask_rebalance(None, seen.as_ref().and_then(|seen| seen.asked), now);
         if self.decides() {
             self.set_out(now);
@@ -28,9 +30,13 @@ impl World {
         self.apply_verdict(Kind::Config, name, seen.map(|seen| seen.verdict), now);
     }
 
+    fn settings(&self) -> Settings {
+        self.configs.values().next().copied().unwrap_or_default()
+    }
+
     /// Has the ledger go by the settings.
     pub(super) fn set_out(&mut self, now: Now) {
-        let Settings { moves } = self.configs.values().next().copied().unwrap_or_default();
+        let Settings { moves, layer2: _ } = self.settings();
         let changed = self.ledger.set_moves(now.instant, moves);
         self.show_all(changed, now);
     }

@@ -25,8 +25,8 @@ pub(crate) fn endpoints_allow(
 }
 
 /// Whether the node's own state allows it to announce at all.
-pub(crate) fn node_allows(node: &Node) -> Result<(), Silence> {
-    match (node.exclusion, node.network) {
+pub(crate) fn node_allows(view: &View, node: &Node) -> Result<(), Silence> {
+    match (view.exclusion(node), node.network) {
         (Exclusion::Never, _) => Err(Silence::NodeExcluded),
         (Exclusion::None | Exclusion::Reserve, Reach::Unavailable) => Err(Silence::NodeNetworkUnavailable),
         (Exclusion::None | Exclusion::Reserve, Reach::Available) => Ok(()),
@@ -35,7 +35,7 @@ pub(crate) fn node_allows(node: &Node) -> Result<(), Silence> {
 
 /// Takes those out that are about to leave while others are not, and the reserve while another node qualifies.
 pub(crate) fn foremost<'a>(view: &View, mut qualified: BTreeSet<&'a NodeName>) -> BTreeSet<&'a NodeName> {
-    let standing = |name: &NodeName| view.nodes.get(name).map(|node| (node.departure, node.exclusion));
+    let standing = |name: &NodeName| view.nodes.get(name).map(|node| (node.departure, view.exclusion(node)));
     let first = qualified.iter().filter_map(|name| standing(name)).min();
     qualified.retain(|name| standing(name) == first);
     qualified

@@ -37,6 +37,6 @@ pub use plan::{AddressPlan, Route, plan};
 pub use sharing::{Backend, Protocol, Sharing};
 pub use silence::Silence;
 pub use view::{
-    Departure, Endpoints, Exclusion, Families, Family, Node, Peer, Pool, Reach, Readiness, Service, Touched,
-    TrafficPolicy, Usable, View,
+    ControlPlane, Departure, Endpoints, Exclusion, Families, Family, Node, Peer, Pool, Reach, Readiness,
+    Service, Touched, TrafficPolicy, Usable, View,
 };

@@ -69,7 +69,7 @@ impl<'a, A: Advertisement> Unit<'a, A> {
             if !one.by.iter().any(|(_, advertisement)| advertisement.is_from((name, node))) {
                 continue;
             }
-            let allowed = node_allows(node).and_then(|()| self.endpoints_allow(view, one.holder, name));
+            let allowed = node_allows(view, node).and_then(|()| self.endpoints_allow(view, one.holder, name));
             match allowed {
                 Ok(()) => return self.each_allows(view, name),
                 Err(reason) => silence = silence.max(reason),

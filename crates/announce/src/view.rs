@@ -83,6 +83,16 @@ pub enum Exclusion {
     Never,
 }
 
+/// What the label means on a control-plane node.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum ControlPlane {
+    /// It announces while no other node can ([`Exclusion::Reserve`]).
+    #[default]
+    Reserve,
+    /// The same as on any other.
+    Exclude,
+}
+
 /// What a decision may know of an IPAddressPool.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Pool {
@@ -183,6 +193,7 @@ pub struct View {
     pub(crate) endpoints: BTreeMap<ServiceKey, Endpoints>,
     pub(crate) holders: Holders,
     pub(crate) placements: BTreeMap<IpAddr, Placement>,
+    pub(crate) control_plane: ControlPlane,
 }
 
 /// Puts the value there, or takes it away; says whether that changed anything.
@@ -277,6 +288,19 @@ impl View {
     pub fn set_placement(&mut self, address: IpAddr, placement: Option<Placement>) -> Touched {
         let changed = replace(&mut self.placements, address, placement);
         Touched::Addresses(changed.then_some(address).into_iter().collect())
+    }
+
+    /// What keeps control-plane nodes from announcing, from now on.
+    pub fn set_control_plane(&mut self, control_plane: ControlPlane) -> Touched {
+        all_if(std::mem::replace(&mut self.control_plane, control_plane) != control_plane)
+    }
+
+    /// How strongly a node is kept from announcing here.
+    pub(crate) fn exclusion(&self, node: &Node) -> Exclusion {
+        match (node.exclusion, self.control_plane) {
+            (Exclusion::Reserve, ControlPlane::Exclude) => Exclusion::Never,
+            (exclusion, ControlPlane::Reserve | ControlPlane::Exclude) => exclusion,
+        }
     }
 
     /// A plan was made of all this. Where Services that may not share show one address, those that are known now

@@ -6,7 +6,7 @@ use kube::{CustomResource, ResourceExt};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{Invalid, duration, schema};
+use crate::{Invalid, Layer2, Layer2Spec, duration, schema};
 
 /// What goes for the whole cluster.
 #[derive(CustomResource, Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -40,6 +40,9 @@ pub struct FerriteConfigSpec {
     /// How Services are moved from addresses that their pool takes away.
     #[serde(default)]
     pub moves: MovesSpec,
+    /// How addresses are answered for by ARP and NDP, and how speakers watch each other.
+    #[serde(default)]
+    pub layer2: Layer2Spec,
 }
 
 /// How Services are moved from addresses that their pool takes away.
@@ -84,6 +87,8 @@ pub struct FerriteConfigStatus {
 pub struct Settings {
     /// How Services are moved.
     pub moves: Moves,
+    /// How addresses are answered for.
+    pub layer2: Layer2,
 }
 
 /// The name of the one object of its kind.
@@ -97,12 +102,12 @@ impl FerriteConfig {
     /// # Errors
     /// Another name than `default`, a duration that is none or too long, a number out of bounds.
     pub fn parse(&self) -> Result<Settings, Invalid> {
-        let FerriteConfigSpec { moves } = &self.spec;
+        let FerriteConfigSpec { moves, layer2 } = &self.spec;
         if self.name_any() != NAME {
             let why = format!("there is one FerriteConfig, and its name is {NAME}");
             return Err(Invalid::new("metadata.name", why));
         }
-        Ok(Settings { moves: moves.parse("spec.moves")? })
+        Ok(Settings { moves: moves.parse("spec.moves")?, layer2: layer2.parse("spec.layer2")? })
     }
 }
 

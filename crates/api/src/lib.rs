@@ -23,8 +23,10 @@ mod crds;
 mod duration;
 mod endpoint_slice;
 mod ferrite_config;
+pub mod heartbeat_keys;
 mod invalid;
 mod ip_address_pool;
+mod layer2;
 pub mod network;
 pub mod node;
 mod schema;
@@ -54,5 +56,6 @@ pub use ip_address_pool::{
     Hold, IpAddressPool, IpAddressPoolSpec, IpAddressPoolStatus, NamespaceHolds, OnRemove, PoolMeaning,
     Quarantined, ServiceAllocation,
 };
+pub use layer2::{ControlPlaneNodes, Heartbeat, HeartbeatSpec, Layer2, Layer2Spec};
 pub use service::LoadBalancer;
 pub use speaker_status::{BgpSession, Network, SpeakerState, SpeakerStatus};

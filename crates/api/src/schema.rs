@@ -206,6 +206,28 @@ pub(crate) fn overlap(_: &mut SchemaGenerator) -> Schema {
     duration("duration(self) <= duration('1h')", "overlap must be 0s to 1h")
 }
 
+pub(crate) fn heartbeat_interval(_: &mut SchemaGenerator) -> Schema {
+    duration(
+        "duration(self) >= duration('10ms') && duration(self) <= duration('10s')",
+        "interval must be 10ms to 10s",
+    )
+}
+
+pub(crate) fn heartbeat_multiplier(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({ "type": "integer", "format": "int32", "minimum": 2, "maximum": 10 })
+}
+
+pub(crate) fn cover(_: &mut SchemaGenerator) -> Schema {
+    duration("duration(self) <= duration('10m')", "cover must be 0s to 10m")
+}
+
+pub(crate) fn refresh(_: &mut SchemaGenerator) -> Schema {
+    duration(
+        "duration(self) == duration('0s') || (duration(self) >= duration('1s') && duration(self) <= duration('1h'))",
+        "refresh must be 0s or 1s to 1h",
+    )
+}
+
 pub(crate) fn max_concurrent(_: &mut SchemaGenerator) -> Schema {
     json_schema!({ "type": "integer", "format": "int32", "minimum": 1, "maximum": 1000 })
 }

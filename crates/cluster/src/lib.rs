@@ -22,5 +22,5 @@ pub use client::{ClientError, client};
 pub use events::{Event, Events, Severity, Subject};
 pub use key::Key;
 pub use versions::{version, versions};
-pub use watch::{Change, Scope, Undecodable, UnknownKind, watch};
+pub use watch::{Change, Scope, Undecodable, UnknownKind, watch, watch_in};
 pub use writer::{Object, Stats, Write, Writer};

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use futures::stream::unfold;
 use futures::{Stream, StreamExt};
+use kube::core::NamespaceResourceScope;
 use kube::runtime::watcher::{self, Config, Event, watcher};
 use kube::{Api, Client, Resource};
 use serde::de::DeserializeOwned;
@@ -96,7 +97,38 @@ where
     K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug + Send + 'static,
     V: Send + 'static,
 {
-    let api: Api<Guarded<K>> = Api::all(client);
+    changes(Api::all(client), scope, project)
+}
+
+/// The same in one namespace, which is all that some roles allow.
+pub fn watch_in<K, V, P>(
+    client: Client,
+    namespace: &str,
+    scope: Scope,
+    project: P,
+) -> impl Stream<Item = Change<V>> + Send + use<K, V, P>
+where
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
+        + Clone
+        + DeserializeOwned
+        + Debug
+        + Send
+        + 'static,
+    V: Send + 'static,
+    P: Fn(K) -> V + Send + 'static,
+{
+    changes(Api::namespaced(client, namespace), scope, project)
+}
+
+fn changes<K, V>(
+    api: Api<Guarded<K>>,
+    scope: Scope,
+    project: impl Fn(K) -> V + Send + 'static,
+) -> impl Stream<Item = Change<V>> + Send
+where
+    K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug + Send + 'static,
+    V: Send + 'static,
+{
     let watch = Watch {
         unknown_kind: scope.unknown_kind,
         events: watcher(api, scope.config()).boxed(),

@@ -7,6 +7,7 @@ use std::time::Duration;
 use api::Network;
 use api::speaker_status::{MOST_ADDRESSES, MOST_GATEWAYS, MOST_NETWORKS};
 use futures::FutureExt;
+use names::Mac;
 use netio::links::Scope;
 use netio::{Gateway, Link, LinkIndex, Links, Routes, clock};
 use tokio::sync::watch;
@@ -79,6 +80,8 @@ fn network(link: &Link, gateways: &[Gateway]) -> Network {
         interface: link.name.clone(),
         addresses: addresses.take(MOST_ADDRESSES).map(|network| network.to_string()).collect(),
         gateways: gateways.take(MOST_GATEWAYS).map(|address| address.to_string()).collect(),
+        mac: link.mac.map(|mac| Mac::new(mac).to_string()),
+        link_local: link.link_local().map(|address| address.to_string()),
     }
 }
 
@@ -125,7 +128,7 @@ mod tests {
     fn lines(links: &[Link], gateways: &[Gateway]) -> Vec<String> {
         let links = links.iter().map(|link| (link.index, link.clone())).collect();
         let line = |network: Network| {
-            let Network { interface, addresses, gateways } = network;
+            let Network { interface, addresses, gateways, mac: _, link_local: _ } = network;
             format!("{interface}: {} via {}", addresses.join(" "), gateways.join(" "))
         };
         networks(&links, gateways).into_iter().map(line).collect()
@@ -159,6 +162,19 @@ mod tests {
         let expected =
             ["eth0: 192.0.2.11/24 2001:db8::11/64 via 192.0.2.254 192.0.2.1", "lo: 198.51.100.7/32 via "];
         assert_eq!(lines(&links, &gateways), expected);
+    }
+
+    #[test]
+    fn a_network_has_the_interfaces_own_addresses_on_its_link() {
+        let addresses = [("192.0.2.11/24", Scope::Global), ("fe80::7/64", Scope::Link)];
+        let bare = link(1, "eth0", &addresses[..1]);
+        let whole = Link { mac: Some([2, 0, 0, 0, 0, 7]), ..link(1, "eth0", &addresses) };
+        let told = |link: Link| {
+            let Network { mac, link_local, .. } = network(&link, &[]);
+            (mac, link_local)
+        };
+        assert_eq!(told(bare), (None, None));
+        assert_eq!(told(whole), (Some("02:00:00:00:00:07".into()), Some("fe80::7".into())));
     }
 
     #[test]

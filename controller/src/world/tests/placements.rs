@@ -359,6 +359,22 @@ fn a_service_asks_for_its_addresses_and_is_heard_before_preferences() {
 }
 
 #[test]
+fn a_control_plane_node_that_is_to_be_excluded_gives_its_addresses_up() {
+    let mut cluster = cluster_of(&[]);
+    let labels = json!({ "node.kubernetes.io/exclude-from-external-load-balancers": "", "node-role.kubernetes.io/control-plane": "" });
+    put_node(&mut cluster, "n1", json!({ "labels": labels }));
+    cluster.expose("web", json!({ "spec": { "loadBalancerIP": "10.0.0.7" } }));
+    assert_eq!(cluster.placed("10.0.0.7"), "n1 New");
+    let layer2 = json!({ "controlPlaneNodes": "Exclude" });
+    cluster.apply(Kind::Config, "default", json!({ "spec": { "layer2": layer2 } }));
+    cluster.expose("dns", json!({ "spec": { "loadBalancerIP": "10.0.0.8" } }));
+    assert_eq!(cluster.placed("10.0.0.8"), "", "no node may answer for it");
+    cluster.remove(Kind::Config, "default");
+    cluster.wait(Duration::from_secs(1));
+    assert_eq!(cluster.placed("10.0.0.8"), "n1 New");
+}
+
+#[test]
 fn a_rebalance_is_automatic_or_asked_for_and_takes_a_few_at_a_time() {
     let uneven = || {
         let mut cluster = cluster_of(&["n1"]);

@@ -5,7 +5,8 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::view::{
-    Departure, Endpoints, Exclusion, Families, Peer, Pool, Reach, Readiness, Service, TrafficPolicy, Usable,
+    ControlPlane, Departure, Endpoints, Exclusion, Families, Peer, Pool, Reach, Readiness, Service,
+    TrafficPolicy, Usable,
 };
 use crate::{L2Advertisement, Placement, Pools, Preempt, Preference, Rebalance, Touched};
 
@@ -343,6 +344,21 @@ fn the_exclude_label_is_an_order_except_for_a_reserve_that_alone_is_left() {
     let alone = exclude("n3", Exclusion::Never);
     assert_eq!(announcers(&alone, VIP), ["n2"]);
     assert_eq!(owners(&alone, VIP), ["n2"]);
+}
+
+#[test]
+fn the_exclude_label_is_an_order_on_control_plane_nodes_too_if_that_is_wanted() {
+    let mut view = view();
+    for name in ["n1", "n2", "n3"] {
+        set(&mut view, name, |node| node.exclusion = Exclusion::Reserve);
+    }
+    assert_eq!(announcers(&view, VIP), ["n1", "n2", "n3"]);
+    assert_eq!(view.set_control_plane(ControlPlane::Exclude), Touched::All);
+    assert_eq!((announcers(&view, VIP), ranked(&view, VIP)), (vec![], vec![]));
+    assert_eq!(at(&view, "n1", VIP).l2, Err(Silence::NodeExcluded));
+    assert_eq!(view.set_control_plane(ControlPlane::Exclude), Touched::Addresses(BTreeSet::new()));
+    set(&mut view, "n2", |_| {});
+    assert_eq!(announcers(&view, VIP), ["n2"]);
 }
 
 #[test]

@@ -224,6 +224,19 @@ fn config_rows() -> Vec<Row> {
         set("moves.maxConcurrent", json!(1000)),
         blamed("moves.maxConcurrent", json!(0), "spec.moves.maxConcurrent"),
         blamed("moves.maxConcurrent", json!(1001), "spec.moves.maxConcurrent"),
+        set("layer2.heartbeat.interval", json!("10ms")),
+        blamed("layer2.heartbeat.interval", json!("9ms"), "spec.layer2.heartbeat.interval"),
+        blamed("layer2.heartbeat.interval", json!("10001ms"), "spec.layer2.heartbeat.interval"),
+        set("layer2.heartbeat.multiplier", json!(10)),
+        blamed("layer2.heartbeat.multiplier", json!(1), "spec.layer2.heartbeat.multiplier"),
+        blamed("layer2.heartbeat.multiplier", json!(11), "spec.layer2.heartbeat.multiplier"),
+        set("layer2.cover", json!("0s")),
+        blamed("layer2.cover", json!("11m"), "spec.layer2.cover"),
+        set("layer2.refresh", json!("0s")),
+        blamed("layer2.refresh", json!("2h"), "spec.layer2.refresh"),
+        set("layer2.icmpEcho", json!(true)),
+        set("layer2.promiscuous", json!(true)),
+        set("layer2.controlPlaneNodes", json!("Exclude")),
     ]
 }
 

@@ -26,6 +26,12 @@ pub struct Network {
     /// The routers that it sends packets to, those of default routes first.
     #[serde(default)]
     pub gateways: Vec<String>,
+    /// Its Ethernet address, if it has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mac: Option<String>,
+    /// Its IPv6 address that is valid on its own link, if it has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub link_local: Option<String>,
 }
 
 pub(super) fn schema(_: &mut SchemaGenerator) -> Schema {
@@ -57,6 +63,16 @@ pub(super) fn schema(_: &mut SchemaGenerator) -> Schema {
                     "maxItems": MOST_GATEWAYS,
                     "items": { "type": "string", "maxLength": 39 },
                     "x-kubernetes-list-type": "atomic",
+                },
+                "mac": {
+                    "description": "Its Ethernet address, if it has one.",
+                    "type": "string",
+                    "maxLength": 17,
+                },
+                "linkLocal": {
+                    "description": "Its IPv6 address that is valid on its own link, if it has one.",
+                    "type": "string",
+                    "maxLength": 39,
                 },
             },
         },

@@ -2,7 +2,12 @@ use super::*;
 
 fn network(interface: &str, addresses: &[&str], gateways: &[&str]) -> Network {
     let texts = |all: &[&str]| all.iter().map(ToString::to_string).collect();
-    Network { interface: interface.to_owned(), addresses: texts(addresses), gateways: texts(gateways) }
+    Network {
+        interface: interface.to_owned(),
+        addresses: texts(addresses),
+        gateways: texts(gateways),
+        ..Network::default()
+    }
 }
 
 /// What a node `n` with these networks blocks, as lines.
