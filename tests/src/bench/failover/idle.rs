@@ -1,15 +1,18 @@
 //! Nothing fails, but the processors are busy and frames are lost: nothing should move.
 
+use std::net::IpAddr;
 use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::Duration;
 
 use super::scene::Scene;
+use crate::Family;
 use crate::bench::Form;
 use crate::bench::report::Report;
 use crate::bench::series::Series;
 use crate::fault::Fault;
-use crate::witness::Witness;
+use crate::vrrp::Vrrp;
+use crate::witness::{Testimony, Witness};
 
 /// Slow: with one question in a hundred lost, who answers is what matters.
 const EVERY: Duration = Duration::from_millis(50);
@@ -22,20 +25,17 @@ pub(super) fn measure(scene: &mut Scene<'_>, report: &mut Report, form: Form) {
     let length = Duration::from_secs(form.of(60, 600));
     eprintln!("  busy processors, {LOSS} % of frames lost: {} s", length.as_secs());
     let busy = Busy::start();
-    let mut changes =
-        Series::new(format!("{} s busy, {LOSS} % lost: changes of owner", length.as_secs()), "");
-    let (changed, doubled) = watch(scene, LOSS, length);
-    changed.iter().for_each(|count| changes.count(*count));
-    report.series.push(changes.aim("0"));
-    let mut answered =
-        Series::milliseconds(format!("{} s busy, {LOSS} % lost: two answered", length.as_secs()));
-    doubled.iter().for_each(|lasted| answered.between(Duration::ZERO, *lasted));
-    report.series.push(answered.aim("0"));
+    let what = format!("{} s busy, {LOSS} % lost", length.as_secs());
+    let [ours, vrrp] = watch(scene, LOSS, length);
+    report.series.push(ours.changes(&what).aim("0"));
+    report.series.push(ours.doubled(&what).aim("0"));
+    report.series.push(vrrp.changes(&format!("{what}, VRRP")));
+    report.series.push(vrrp.doubled(&format!("{what}, VRRP")));
     let mut said = "none of up to 30 % moved anything".to_owned();
     for loss in MORE {
-        let (changed, _) = watch(scene, loss, Duration::from_secs(form.of(10, 60)));
-        let count: u64 = changed.iter().sum();
-        eprintln!("  … {loss} % lost: {count} changes of owner");
+        let counts = watch(scene, loss, Duration::from_secs(form.of(10, 60))).map(|seen| seen.count());
+        let [count, vrrp] = counts;
+        eprintln!("  … {loss} % lost: {count} changes of owner, {vrrp} with VRRP");
         if count > 0 {
             said = format!("{loss} % moved an address {count} times");
             break;
@@ -45,17 +45,44 @@ pub(super) fn measure(scene: &mut Scene<'_>, report: &mut Report, form: Form) {
     report.notes.push(format!("Busy processors and more loss, {} s each: {said}.", form.of(10, 60)));
 }
 
-/// Changes of owner and the time of two owners, of each address.
+/// What witnesses of several addresses saw.
+struct Seen(Vec<Testimony>);
+
+impl Seen {
+    fn each(&self) -> impl Iterator<Item = u64> {
+        self.0.iter().map(|testimony| testimony.reigns().len().saturating_sub(1) as u64)
+    }
+
+    fn count(&self) -> u64 {
+        self.each().sum()
+    }
+
+    fn changes(&self, what: &str) -> Series {
+        let mut series = Series::new(format!("{what}: changes of owner, an address"), "");
+        self.each().for_each(|count| series.count(count));
+        series
+    }
+
+    fn doubled(&self, what: &str) -> Series {
+        let mut series = Series::milliseconds(format!("{what}: two answered, an address"));
+        self.0.iter().for_each(|testimony| series.between(Duration::ZERO, testimony.doubled_for()));
+        series
+    }
+}
+
+/// Of our addresses, and of those of VRRP.
 #[track_caller]
-fn watch(scene: &Scene<'_>, loss: u32, length: Duration) -> (Vec<u64>, Vec<Duration>) {
+fn watch(scene: &Scene<'_>, loss: u32, length: Duration) -> [Seen; 2] {
     scene.owners();
+    let nodes = 1..=scene.lab.nodes().len();
+    let of_vrrp = nodes.flat_map(|node| Family::BOTH.map(|family| Vrrp::address(node, family)));
+    let addresses = [scene.addresses.clone(), of_vrrp.collect()];
     let _loss: Vec<Fault> = scene.lab.nodes().iter().map(|node| node.lose_sent(loss)).collect();
     let client = scene.lab.client();
-    let witnesses: Vec<_> = scene.addresses.iter().map(|ip| client.witness_every(*ip, EVERY)).collect();
+    let witness = |ip: &IpAddr| client.witness_every(*ip, EVERY);
+    let witnesses = addresses.map(|addresses| addresses.iter().map(witness).collect::<Vec<_>>());
     thread::sleep(length);
-    let seen: Vec<_> = witnesses.into_iter().map(Witness::stop).collect();
-    let changes = seen.iter().map(|testimony| testimony.reigns().len().saturating_sub(1) as u64);
-    (changes.collect(), seen.iter().map(crate::witness::Testimony::doubled_for).collect())
+    witnesses.map(|witnesses| Seen(witnesses.into_iter().map(Witness::stop).collect()))
 }
 
 /// A loop on every processor, of the lowest priority that an ordinary program can have.

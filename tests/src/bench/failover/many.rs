@@ -24,6 +24,8 @@ use crate::{Daemon, Host, Mac, clock, wait};
 const SERVICES: usize = 500;
 const OWNER: usize = 1;
 const ALLOCATED_WITHIN: Duration = Duration::from_secs(300);
+/// Before anyone looks: the takeover has the processors for itself.
+const TAKEOVER: Duration = Duration::from_secs(3);
 const SETTLES: Duration = Duration::from_secs(5);
 const POOL: &str = "{addresses: [10.77.1.0-10.77.2.255, 'fd77::1:0-fd77::1:fff']}";
 
@@ -77,19 +79,24 @@ fn takeover(lab: &Lab, addresses: &[IpAddr]) -> [Series; 3] {
     let monitor = monitor(lab.client());
     let cut = cut_off(lab.node(OWNER));
     let at = clock::wall();
+    thread::sleep(TAKEOVER);
     wait::attempt(SOON, || if changed(&monitor, dead).len() < addresses.len() { Err(()) } else { Ok(()) })
         .ok();
     let changed = changed(&monitor, dead);
     let mut right =
         Series::milliseconds("1,000 addresses: cut → a warm cache entry is right, each").aim("max ≤ 300");
     let mut wrong = Series::new("1,000 addresses: entries that stayed wrong", "").aim("0");
+    let mut missing = Vec::new();
     for address in addresses {
         match changed.get(address) {
             Some(time) => right.between(time_of_day(at), *time),
-            None => eprintln!("  … the client's entry for {address} did not change"),
+            None => missing.push(address),
         }
     }
-    wrong.count((addresses.len() - right.samples.len()) as u64);
+    wrong.count(missing.len() as u64);
+    if let Some(first) = missing.first() {
+        eprintln!("  … the client's entries for {first} and {} others did not change", missing.len() - 1);
+    }
     let mut first: BTreeMap<IpAddr, Duration> = BTreeMap::new();
     for frame in announced.stop() {
         let said = frame.arp().map(|arp| (arp.sender.into(), arp.sender_mac));

@@ -135,12 +135,10 @@ impl<'a> Scene<'a> {
 
     pub(super) fn notes(&self) -> Vec<String> {
         let turns: Vec<_> = self.turns.iter().map(|(node, count)| format!("n{node} {count}")).collect();
-        vec![
-            format!("Victims: {}.", turns.join(", ")),
-            "VRRP is keepalived with advertisements each 0.1 s and priorities 254, 253, 252, on the same nodes: \
-             its figures are of the same cuts as ours."
-                .to_owned(),
-        ]
+        let victims = (!turns.is_empty()).then(|| format!("Victims: {}.", turns.join(", ")));
+        let baseline = "VRRP is keepalived with advertisements each 0.1 s and priorities 254, 253, 252, on the same nodes: \
+             its figures are of the same cuts as ours.";
+        victims.into_iter().chain([baseline.to_owned()]).collect()
     }
 }
 
