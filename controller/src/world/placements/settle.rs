@@ -4,7 +4,7 @@ use std::cell::Cell;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use announce::{Arrival, Placement, Reason, Silence, Verdict, could_be_on, place};
+use announce::{Arrival, Placement, Reason, Silence, Touched, Verdict, could_be_on, place};
 use api::condition::{MOVED, Status};
 use api::{Answered, Condition, Placed, address_owner};
 use cluster::Write;
@@ -53,13 +53,19 @@ impl Placements {
         {
             self.losses.remove(&node);
         }
+        // As a rule it is what was written here.
+        let is_news = adopts || !(seen.as_ref()).is_some_and(|seen| owner.knows(seen));
         let is_gone = seen.is_none();
         owner.seen = seen;
         if adopts {
             self.set_placed(address, theirs);
         }
         if role == Role::Decides {
-            self.settle(address, now);
+            if is_news {
+                self.settle(address, now);
+            } else {
+                self.write(address, now);
+            }
         } else if is_gone {
             self.owners.remove(&address);
         }
@@ -192,6 +198,10 @@ impl Placements {
         self.set_lapse(address, None);
         self.metrics.placed(reason.as_str());
         self.unbalanced(now);
+        // Somebody else has to take it now, and may be preferred to others in turn.
+        if !matches!(reason, Reason::New | Reason::Found) {
+            self.touch(Touched::Addresses([address].into()), now);
+        }
     }
 
     /// Has a change made if it still stands in a while.
@@ -281,6 +291,12 @@ impl Placements {
 }
 
 impl Owner {
+    /// Whether an object says nothing that its place could depend on but what it said before.
+    fn knows(&self, seen: &SeenOwner) -> bool {
+        let before = self.seen.as_ref().map(|before| (&before.answers, &before.move_to));
+        before.unwrap_or((&None, &None)) == (&seen.answers, &seen.move_to)
+    }
+
     /// Whether what stands in the object counts before what is known here: it was there before, or came later.
     fn yields_to(&self, theirs: &Placed) -> bool {
         let Some(ours) = &self.placed else { return true };
