@@ -4,23 +4,24 @@
 //! reason into its conditions.
 
 use std::fmt::Display;
-use std::net::Ipv4Addr;
 use std::sync::Arc;
 
 use api::address_owner::address_of;
 use api::{
     AddressOwner, BgpAdvertisement, BgpPeer, FerriteConfig, Invalid, IpAddressPool, L2Advertisement,
-    SliceEndpoints,
+    SliceEndpoints, SpeakerStatus,
 };
 use cluster::{Change, Key, Scope, watch};
 use futures::StreamExt;
 use futures::stream::{BoxStream, SelectAll, select_all};
+use ipnetwork::IpNetwork;
 use k8s_openapi::api::core::v1::{Node, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kube::{Client, ResourceExt};
 use names::{AdvertisementName, NodeName, PeerName, PoolName, ServiceKey};
 use tracing::warn;
 
+use crate::owners::Recorded;
 use crate::world::{Kind, SeenNode, Update};
 
 pub(crate) type Updates = SelectAll<BoxStream<'static, Update>>;
@@ -42,7 +43,11 @@ pub(crate) fn watch_all(client: &Client, lb_class: Option<String>) -> Updates {
     let l2 = watch(client.clone(), Scope::default(), |one: L2Advertisement| one.spec.parse());
     let bgp = watch(client.clone(), Scope::default(), |one: BgpAdvertisement| one.spec.parse());
     let peers = watch(client.clone(), Scope::default(), |peer: BgpPeer| peer.spec.parse());
-    let owners = watch(client.clone(), Scope::default(), |owner: AddressOwner| owner.parse());
+    let owners = watch(client.clone(), Scope::default(), |owner: AddressOwner| {
+        let recorded = Recorded::of(&owner);
+        owner.parse().map(|(_, placed)| (placed.placement, recorded))
+    });
+    let speakers = watch(client.clone(), Scope::default(), |speaker: SpeakerStatus| networks(&speaker));
     let configs = watch(client.clone(), Scope::default(), |config: FerriteConfig| config.parse());
     select_all([
         updates(services, Kind::Service, |key, service| {
@@ -76,7 +81,10 @@ pub(crate) fn watch_all(client: &Client, lb_class: Option<String>) -> Updates {
         }),
         updates(owners, Kind::AddressOwner, |key, owner| {
             let owner = understood("AddressOwner", &key, owner)?;
-            Some(Update::Placement(address_of(&key.name)?, owner.map(|(_, placed)| placed.placement)))
+            Some(Update::Owner(address_of(&key.name)?, owner))
+        }),
+        updates(speakers, Kind::SpeakerStatus, |key, networks| {
+            Some(Update::Speaker(NodeName::new(key.name), networks))
         }),
     ])
 }
@@ -121,9 +129,15 @@ fn service_key(key: Key) -> ServiceKey {
     ServiceKey::new(key.namespace.unwrap_or_default(), key.name)
 }
 
+/// The networks that a speaker's node is in, whatever they are for.
+fn networks(speaker: &SpeakerStatus) -> Vec<IpNetwork> {
+    let networks = speaker.status.iter().flat_map(|status| &status.networks);
+    networks.flat_map(|network| &network.addresses).filter_map(|address| address.parse().ok()).collect()
+}
+
 fn seen(node: Node) -> SeenNode {
     let addresses = node.status.iter().filter_map(|status| status.addresses.as_ref()).flatten();
     let internal = addresses.filter(|address| address.type_ == "InternalIP");
-    let address = internal.filter_map(|address| address.address.parse::<Ipv4Addr>().ok()).next();
-    SeenNode { uid: node.uid().unwrap_or_default(), address, node: api::node::parse(&node) }
+    let addresses = internal.filter_map(|address| address.address.parse().ok()).collect();
+    SeenNode { uid: node.uid().unwrap_or_default(), addresses, node: api::node::parse(&node) }
 }

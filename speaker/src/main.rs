@@ -3,8 +3,10 @@
 mod args;
 mod changes;
 mod engine;
+mod keys;
 mod latest;
 mod metrics;
+mod owners;
 mod settings;
 mod shell;
 mod status;

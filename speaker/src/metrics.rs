@@ -152,8 +152,9 @@ impl Metrics {
             .observe(took.as_secs_f64());
     }
 
-    pub(crate) fn owned_addresses(&self, count: usize) {
-        self.owned.set(gauge(count));
+    /// An interface answered for so many addresses, and does for so many from now on.
+    pub(crate) fn owned_addresses(&self, before: usize, now: usize) {
+        self.owned.inc_by(gauge(now) - gauge(before));
     }
 
     pub(crate) fn frame_dropped(&self) {

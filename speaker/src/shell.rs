@@ -10,10 +10,11 @@ use cluster::admin::{self, Admin, Checks};
 use cluster::process::Termination;
 use futures::{FutureExt, StreamExt};
 use kube::Client;
+use liveness::Departure;
 use names::NodeName;
 use netio::clock;
 use prometheus_client::registry::Registry;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
@@ -21,9 +22,12 @@ use tracing::{info, warn};
 
 use crate::args::Args;
 use crate::changes::{Updates, watch_all};
+use crate::engine::surroundings::Neighbours;
 use crate::engine::{bgp, l2, listener, networks, peer};
+use crate::keys;
 use crate::latest;
 use crate::metrics::Metrics;
+use crate::owners;
 use crate::status;
 use crate::world::{Commands, World};
 
@@ -43,6 +47,11 @@ struct Engines {
     routes: latest::Sender<(names::PeerName, ipnetwork::IpNetwork), peer::Wanted>,
     peers: latest::Sender<names::PeerName, Option<peer::PeerSettings>>,
     uid: watch::Sender<Option<String>>,
+    neighbours: watch::Sender<Option<Arc<Neighbours>>>,
+    recorded: latest::Sender<std::net::IpAddr, Option<owners::Recorded>>,
+    /// How the speaker ends when it is told to.
+    leaves: watch::Sender<Departure>,
+    settings: watch::Sender<api::Layer2>,
 }
 
 type Tasks = JoinSet<Result<(), Box<dyn Error + Send + Sync>>>;
@@ -66,16 +75,24 @@ pub(crate) async fn run(args: Args) -> Result<(), Box<dyn Error + Send + Sync>> 
     let mut tasks = Tasks::new();
     tasks.spawn(admin::serve(listener, admin, stop.clone().cancelled_owned()).map(|end| Ok(end?)));
     let me = NodeName::new(&node_name);
-    let (engines, bgp) = start_engines(&mut tasks, &client, &me, &metrics, &stop);
+    let (departs, departure) = watch::channel(None);
+    let (engines, mut l2, bgp) =
+        start_engines(&mut tasks, &client, &me, &metrics, &stop, departure, &args.namespace)?;
     let updates = watch_all(&client, args.lb_class);
+    let leaves = engines.leaves.subscribe();
     tasks.spawn(decide(World::new(me), updates, engines, ready, metrics));
 
     tokio::select! {
         () = end.told() => {}
+        ended = &mut l2 => return Err(ended?.map_or_else(Into::into, |()| "a thread ended that should not".into())),
         Some(ended) = tasks.join_next() => {
             ended??;
             return Err("a task ended that should not".into());
         }
+    }
+    departs.send_replace(Some(*leaves.borrow()));
+    if timeout(FAREWELL, l2).await.is_err() {
+        warn!("nobody answered in this speaker's place in time");
     }
     stop.cancel();
     match timeout(FAREWELL, bgp).await {
@@ -87,7 +104,27 @@ pub(crate) async fn run(args: Args) -> Result<(), Box<dyn Error + Send + Sync>> 
     }
 }
 
+/// Runs the engine on a thread of its own, before ordinary ones where that is allowed: nothing that the rest of the
+/// speaker does delays a heartbeat or an answer.
+fn start_l2(
+    engine: l2::Engine,
+    inputs: l2::Inputs,
+) -> std::io::Result<oneshot::Receiver<Result<(), netio::Error>>> {
+    let (ends, ended) = oneshot::channel();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let run = move || {
+        if let Err(error) = netio::schedule::prefer_this_thread() {
+            info!(%error, "layer 2 runs at ordinary priority");
+        }
+        // Nobody listens any more where the speaker has ended before.
+        drop(ends.send(runtime.block_on(engine.run(inputs))));
+    };
+    std::thread::Builder::new().name("layer2".to_owned()).spawn(run)?;
+    Ok(ended)
+}
+
 type BgpEngine = tokio::task::JoinHandle<()>;
+type L2Engine = oneshot::Receiver<Result<(), netio::Error>>;
 
 fn start_engines(
     tasks: &mut Tasks,
@@ -95,10 +132,32 @@ fn start_engines(
     me: &NodeName,
     metrics: &Metrics,
     stop: &CancellationToken,
-) -> (Engines, BgpEngine) {
+    departure: watch::Receiver<Option<Departure>>,
+    namespace: &str,
+) -> std::io::Result<(Engines, L2Engine, BgpEngine)> {
     let seed = RandomState::new().hash_one(me.as_str());
-    let (l2, l2_wants) = latest::channel();
-    tasks.spawn(l2::Engine::new(seed, metrics.clone()).run(l2_wants).map(|end| Ok(end?)));
+    let (networks, networks_known) = watch::channel(None);
+    tasks.spawn(networks::run(networks).map(|end| Ok(end?)));
+
+    let (l2, wants) = latest::channel();
+    let (neighbours, known) = watch::channel(None);
+    let (keys, keys_known) = watch::channel(None);
+    let (settings, settings_known) = watch::channel(api::Layer2::default());
+    tasks.spawn(keys::run(client.clone(), namespace.to_owned(), keys).map(Ok));
+    let inputs = l2::Inputs {
+        wants,
+        neighbours: known,
+        keys: keys_known,
+        networks: networks_known.clone(),
+        departure,
+        settings: settings_known,
+    };
+    let (owned, owned_here) = latest::channel();
+    let layer2 = start_l2(l2::Engine::new(me.clone(), seed, metrics.clone(), owned), inputs)?;
+    let (recorded, records) = latest::channel();
+    let writer = Writer::new();
+    let inputs = owners::Inputs { node: me.clone(), owned: owned_here, recorded: records };
+    tasks.spawn(owners::run(inputs, writer.clone()).map(Ok));
 
     let (routes, routes_wanted) = latest::channel();
     let (peers, peers_wanted) = latest::channel();
@@ -110,9 +169,6 @@ fn start_engines(
     let (v6, on_v6) = watch::channel(listener::Listening::Starting);
     tasks.spawn(listener::run(accept, v4, v6).map(Ok));
 
-    let (networks, networks_known) = watch::channel(None);
-    tasks.spawn(networks::run(networks).map(|end| Ok(end?)));
-
     let (uid, uid_known) = watch::channel(None);
     let inputs = status::Inputs {
         node: me.clone(),
@@ -121,10 +177,10 @@ fn start_engines(
         listening: [on_v4, on_v6],
         networks: networks_known,
     };
-    let writer = Writer::new();
     tasks.spawn(status::run(inputs, writer.clone()).map(Ok));
     tasks.spawn(writer.run(client.clone(), FIELD_MANAGER).map(Ok));
-    (Engines { l2, routes, peers, uid }, bgp)
+    let (leaves, _) = watch::channel(Departure::Restart);
+    Ok((Engines { l2, neighbours, recorded, routes, peers, uid, leaves, settings }, layer2, bgp))
 }
 
 /// The one task that owns the world.
@@ -147,6 +203,11 @@ async fn decide(
                 }
                 engines.carry_out(world.decide(), since);
                 engines.know(world.uid());
+                engines.leaves.send_replace(world.departure());
+                if world.is_synced() {
+                    let now = world.layer2();
+                    engines.settings.send_if_modified(|known| std::mem::replace(known, now) != now);
+                }
                 if world.is_synced() {
                     ready.pass(CACHES);
                 }
@@ -158,8 +219,13 @@ async fn decide(
 
 impl Engines {
     fn carry_out(&self, commands: Commands, since: Instant) {
-        let Commands { l2, peers, routes } = commands;
-        self.l2.put(l2.into_iter().map(|(address, interfaces)| (address, l2::Wanted { interfaces, since })));
+        let Commands { l2, neighbours, recorded, peers, routes } = commands;
+        self.recorded.put(recorded);
+        if let Some(neighbours) = neighbours {
+            self.neighbours.send_replace(Some(neighbours));
+        }
+        let wanted = |(address, elected)| (address, l2::Wanted { address: elected, since });
+        self.l2.put(l2.into_iter().map(wanted));
         let routes = routes.into_iter().map(|(key, route)| {
             let route = route.map(|announce::Route { local_pref }| ::bgp::Route { local_pref });
             (key, peer::Wanted { route, since })

@@ -105,7 +105,7 @@ fn written(peer: &PeerName, session: Session, before: Option<&BgpSession>) -> Bg
 }
 
 /// The time of day at an instant of the past, to the second as the API writes it.
-fn wall_time(at: std::time::Instant) -> Timestamp {
+pub(crate) fn wall_time(at: std::time::Instant) -> Timestamp {
     let ago = clock::now().saturating_duration_since(at);
     let then = Timestamp::now().checked_sub(ago).unwrap_or_else(|_| Timestamp::now());
     Timestamp::from_second(then.as_second()).unwrap_or(then)

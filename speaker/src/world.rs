@@ -2,17 +2,21 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
 
 use announce::{
-    AddressPlan, Ballot, BgpAdvertisement, Interfaces, L2Advertisement, Node, Placement, Pool, Readiness,
-    Route, Silence, Touched, View, plan,
+    AddressPlan, BgpAdvertisement, L2Advertisement, Node, Placement, Pool, Route, Silence, Touched, View,
+    plan,
 };
-use api::{Peer, Settings, SliceEndpoints, SliceName, Slices};
+use api::{Layer2, Peer, Settings, SliceEndpoints, SliceName, Slices};
 use bgp::RouterId;
 use ipnetwork::IpNetwork;
 use names::{AdvertisementName, Labels, NodeName, PeerName, PoolName, Selector, ServiceKey};
 
 use crate::engine::PeerSettings;
+use crate::engine::l2::Elected;
+use crate::engine::surroundings::Neighbours;
+use crate::owners::Recorded;
 use crate::settings::{own_router_id, settings};
 
 /// The kinds that are watched. Nothing is decided until each of them was listed once.
@@ -27,10 +31,11 @@ pub(crate) enum Kind {
     BGPPeer,
     AddressOwner,
     FerriteConfig,
+    SpeakerStatus,
 }
 
 impl Kind {
-    const ALL: [Self; 9] = [
+    const ALL: [Self; 10] = [
         Self::Service,
         Self::EndpointSlice,
         Self::Node,
@@ -40,6 +45,7 @@ impl Kind {
         Self::BGPPeer,
         Self::AddressOwner,
         Self::FerriteConfig,
+        Self::SpeakerStatus,
     ];
 }
 
@@ -55,8 +61,10 @@ pub(crate) enum Update {
     L2Advertisement(AdvertisementName, Option<L2Advertisement>),
     BgpAdvertisement(AdvertisementName, Option<BgpAdvertisement>),
     Peer(PeerName, Option<Peer>),
-    /// Where the controller has placed an address.
-    Placement(IpAddr, Option<Placement>),
+    /// Where the controller has placed an address, and who answers for it as far as is recorded.
+    Owner(IpAddr, Option<(Placement, Recorded)>),
+    /// A speaker, by the node that it runs on, and the networks that this one is in.
+    Speaker(NodeName, Option<Vec<IpNetwork>>),
     Settings(Settings),
     Synced(Kind),
 }
@@ -66,17 +74,31 @@ pub(crate) enum Update {
 pub(crate) struct SeenNode {
     pub(crate) node: Node,
     pub(crate) uid: String,
-    /// Its InternalIP of that family.
-    pub(crate) address: Option<Ipv4Addr>,
+    /// Its InternalIPs.
+    pub(crate) addresses: Vec<IpAddr>,
+}
+
+impl SeenNode {
+    /// Its first IPv4 address.
+    fn router_id(&self) -> Option<Ipv4Addr> {
+        self.addresses.iter().find_map(|address| match address {
+            IpAddr::V4(address) => Some(*address),
+            IpAddr::V6(_) => None,
+        })
+    }
 }
 
 /// What has to be done so that the world's plan is so: want minus have.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Commands {
-    /// Where an address is answered for from now on; `None`: nowhere.
-    pub(crate) l2: BTreeMap<IpAddr, Option<Interfaces>>,
+    /// Who may answer for an address from now on; `None`: nobody, because no Service has it.
+    pub(crate) l2: BTreeMap<IpAddr, Option<Elected>>,
+    /// The other speakers, where they changed.
+    pub(crate) neighbours: Option<Arc<Neighbours>>,
     /// The peers of this node. `None`: no longer one.
     pub(crate) peers: BTreeMap<PeerName, Option<PeerSettings>>,
+    /// What the records say of who answers, where that changed.
+    pub(crate) recorded: BTreeMap<IpAddr, Option<Recorded>>,
     /// Routes toward a peer. `None`: withdrawn.
     pub(crate) routes: BTreeMap<(PeerName, IpNetwork), Option<Route>>,
 }
@@ -94,6 +116,21 @@ pub(crate) struct World {
     touched: Touched,
     plans: BTreeMap<IpAddr, AddressPlan>,
     peers: BTreeMap<PeerName, PeerSettings>,
+    /// Each node's addresses, and the networks that its speaker says it is in.
+    addresses: BTreeMap<NodeName, Vec<IpAddr>>,
+    networks: BTreeMap<NodeName, Vec<IpNetwork>>,
+    layer2: Layer2,
+    neighbours: Arc<Neighbours>,
+    neighbours_changed: bool,
+    /// What has changed in the records of who answers.
+    recorded: BTreeMap<IpAddr, Option<Recorded>>,
+}
+
+/// What an election about an address begins with.
+fn elected(plan: &AddressPlan) -> Elected {
+    let announce::Ballot { generation, ranked } = plan.ballot.clone();
+    let ballot = liveness::Ballot { generation, ranked };
+    Elected { interfaces: plan.l2.clone().ok(), ballot }
 }
 
 impl World {
@@ -110,6 +147,12 @@ impl World {
             touched: Touched::All,
             plans: BTreeMap::new(),
             peers: BTreeMap::new(),
+            addresses: BTreeMap::new(),
+            networks: BTreeMap::new(),
+            layer2: Layer2::default(),
+            neighbours: Arc::default(),
+            neighbours_changed: true,
+            recorded: BTreeMap::new(),
         }
     }
 
@@ -139,8 +182,16 @@ impl World {
             Update::L2Advertisement(name, one) => self.view.set_l2_advertisement(name, one),
             Update::BgpAdvertisement(name, one) => self.view.set_bgp_advertisement(name, one),
             Update::Peer(name, peer) => self.set_peer(name, peer),
-            Update::Settings(settings) => self.view.set_control_plane(settings.layer2.control_plane),
-            Update::Placement(address, placement) => self.view.set_placement(address, placement),
+            Update::Owner(address, owner) => {
+                let (placement, recorded) = owner.unzip();
+                self.recorded.insert(address, recorded);
+                self.view.set_placement(address, placement)
+            }
+            Update::Speaker(node, networks) => self.set_speaker(node, networks),
+            Update::Settings(settings) => {
+                self.layer2 = settings.layer2;
+                self.view.set_control_plane(settings.layer2.control_plane)
+            }
             Update::Synced(kind) => {
                 self.unsynced.remove(&kind);
                 Touched::Addresses(BTreeSet::new())
@@ -159,9 +210,14 @@ impl World {
 
     fn set_node(&mut self, name: NodeName, seen: Option<SeenNode>) -> Touched {
         if name == self.me {
-            self.address = seen.as_ref().and_then(|seen| seen.address);
+            self.address = seen.as_ref().and_then(SeenNode::router_id);
             self.uid = seen.as_ref().map(|seen| seen.uid.clone());
         }
+        match &seen {
+            Some(seen) => self.addresses.insert(name.clone(), seen.addresses.clone()),
+            None => self.addresses.remove(&name),
+        };
+        self.set_neighbour(name.clone());
         self.view.set_node(name, seen.map(|seen| seen.node))
     }
 
@@ -171,6 +227,46 @@ impl World {
             return Touched::Addresses(BTreeSet::new());
         }
         self.view.set_pool(name, Some(Pool { labels, prefixes: Vec::new() }))
+    }
+
+    fn set_speaker(&mut self, node: NodeName, networks: Option<Vec<IpNetwork>>) -> Touched {
+        match networks {
+            Some(networks) => self.networks.insert(node.clone(), networks),
+            None => self.networks.remove(&node),
+        };
+        self.set_neighbour(node);
+        Touched::Addresses(BTreeSet::new())
+    }
+
+    /// Every other node may run a speaker, whether it has been heard of or not. Until its speaker says which networks
+    /// it is in, its addresses are what the node list says.
+    fn set_neighbour(&mut self, node: NodeName) {
+        let addresses = self.addresses.get(&node).filter(|_| node != self.me);
+        let networks = addresses.map(|addresses| {
+            let known = self.networks.get(&node).filter(|networks| !networks.is_empty());
+            known.cloned().unwrap_or_else(|| addresses.iter().copied().map(IpNetwork::from).collect())
+        });
+        if self.neighbours.get(&node) != networks.as_ref() {
+            let neighbours = Arc::make_mut(&mut self.neighbours);
+            match networks {
+                Some(networks) => neighbours.insert(node, networks),
+                None => neighbours.remove(&node),
+            };
+            self.neighbours_changed = true;
+        }
+    }
+
+    /// How addresses are answered for.
+    pub(crate) fn layer2(&self) -> Layer2 {
+        self.layer2
+    }
+
+    /// How a speaker of this node ends that is told to.
+    pub(crate) fn departure(&self) -> liveness::Departure {
+        match self.view.node(&self.me).map(|node| node.departure) {
+            Some(announce::Departure::Leaving) => liveness::Departure::Leave,
+            Some(announce::Departure::Staying) | None => liveness::Departure::Restart,
+        }
     }
 
     fn set_peer(&mut self, name: PeerName, peer: Option<Peer>) -> Touched {
@@ -200,6 +296,10 @@ impl World {
         if !self.is_synced() {
             return commands;
         }
+        if std::mem::take(&mut self.neighbours_changed) {
+            commands.neighbours = Some(Arc::clone(&self.neighbours));
+        }
+        commands.recorded = std::mem::take(&mut self.recorded);
         let touched = std::mem::replace(&mut self.touched, Touched::Addresses(BTreeSet::new()));
         let addresses: BTreeSet<_> = match touched {
             Touched::Addresses(addresses) => addresses,
@@ -237,27 +337,10 @@ impl World {
         selected.map(|(name, peer)| (name.clone(), settings(peer, own_id))).collect()
     }
 
-    /// Of those that may answer, the first does that the node list calls ready. Where it calls none ready, it knows
-    /// too little to silence all of them: an API server that was away is back before its nodes are.
-    fn while_first(&self, plan: AddressPlan) -> AddressPlan {
-        let AddressPlan { ballot, l2, bgp } = plan;
-        let is_ready =
-            |name: &NodeName| self.view.node(name).is_some_and(|node| node.readiness == Readiness::Ready);
-        let Ballot { ranked, .. } = &ballot;
-        let first = ranked.iter().find(|name| is_ready(name)).or(ranked.first());
-        let l2 = l2.and_then(|interfaces| match first {
-            Some(first) if *first == self.me => Ok(interfaces),
-            Some(first) if is_ready(first) && !is_ready(&self.me) => Err(Silence::NodeNotReady),
-            Some(first) => Err(Silence::NotOwner(first.clone())),
-            None => Err(Silence::NodeUnknown),
-        });
-        AddressPlan { ballot, l2, bgp }
-    }
-
     fn decide_address(&mut self, address: IpAddr, commands: &mut Commands) {
         let before = self.plans.remove(&address);
-        let after = self.view.is_held(address).then(|| self.while_first(plan(&self.view, &self.me, address)));
-        let l2 = |plan: &Option<AddressPlan>| plan.as_ref().and_then(|plan| plan.l2.clone().ok());
+        let after = self.view.is_held(address).then(|| plan(&self.view, &self.me, address));
+        let l2 = |plan: &Option<AddressPlan>| plan.as_ref().map(elected);
         if l2(&before) != l2(&after) {
             commands.l2.insert(address, l2(&after));
         }

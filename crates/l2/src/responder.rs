@@ -145,6 +145,15 @@ impl Responder {
         self.announce_due(now);
     }
 
+    /// Tells the neighbours of an owned address again, as if it were just taken over: somebody else told them of it.
+    pub fn announce_again(&mut self, now: Instant, address: IpAddr) {
+        let owned = self.held.get(&address).is_some_and(|held| held.role == Role::Owned);
+        if owned && self.interface.carrier == Carrier::Up {
+            self.schedule.start(now, address);
+            self.announce_due(now);
+        }
+    }
+
     /// Answers for an address from now on that it is at another node's MAC, and sends nothing unasked: that node
     /// forwards, but cannot answer for a while. Covering it so already changes nothing.
     pub fn cover(&mut self, _now: Instant, address: IpAddr, mac: Mac) {

@@ -129,6 +129,8 @@ pub enum Output {
     },
     /// Announce an owned address again: somebody else did.
     Announce(IpAddr),
+    /// This node claims an address from now on, or claims it anew; [`Node::ownership`] tells how.
+    Claimed(IpAddr),
 }
 
 /// Why this node owns an address.

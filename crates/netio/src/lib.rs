@@ -10,6 +10,7 @@ pub mod clock;
 pub mod frames;
 pub mod groups;
 pub mod links;
+pub mod random;
 pub mod routes;
 pub mod schedule;
 pub mod tcp;

@@ -278,6 +278,7 @@ impl Segment {
                     }
                 }
                 Output::Announce(address) => self.announce(place, address),
+                Output::Claimed(_) => {}
             }
         }
         self.reschedule(place);

@@ -1,45 +1,80 @@
-//! Keeps one [`port`] on each interface that has an address to answer for, and tells it which.
+//! Keeps one [`port`] on each interface that has an address to answer for, and tells it what it must know.
 //!
 //! Interfaces come and go by netlink events; nothing is polled.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use announce::Interfaces;
+use api::{Layer2, Network};
+use liveness::{Departure, Keys};
+use names::NodeName;
 use netio::{Change, Link, LinkIndex, Links};
 use tokio::sync::watch;
 use tokio::task::{Id, JoinSet};
 use tracing::{info, warn};
 
 use crate::engine::interfaces::{can_answer, is_wanted_on};
-use crate::engine::port::{self, Ownership, Port, sleep_until};
+use crate::engine::port::{self, Port, sleep_until};
+use crate::engine::surroundings::{Neighbours, Surroundings};
 use crate::latest;
 use crate::metrics::Metrics;
+use crate::owners::Owned;
 
 /// How long after a port failed it is opened again.
 const REOPEN: Duration = Duration::from_secs(1);
 
-/// Where an address is to be answered for (`None`: nowhere), and when the speaker learned it.
+/// Who may answer for an address, and when the speaker learned it.
 #[derive(Debug, Clone)]
 pub(crate) struct Wanted {
-    pub(crate) interfaces: Option<Interfaces>,
+    /// `None`: nobody, because no Service has it.
+    pub(crate) address: Option<Elected>,
     pub(crate) since: Instant,
+}
+
+/// An address that an election is held about.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Elected {
+    /// Where this node may answer; `None`: nowhere.
+    pub(crate) interfaces: Option<Interfaces>,
+    pub(crate) ballot: liveness::Ballot,
+}
+
+/// What the engine is told.
+pub(crate) struct Inputs {
+    pub(crate) wants: latest::Receiver<IpAddr, Wanted>,
+    /// The other speakers, with the networks that they are in.
+    pub(crate) neighbours: watch::Receiver<Option<Arc<Neighbours>>>,
+    pub(crate) keys: watch::Receiver<Option<Keys>>,
+    /// This node's own networks, with their gateways.
+    pub(crate) networks: watch::Receiver<Option<Vec<Network>>>,
+    pub(crate) departure: watch::Receiver<Option<Departure>>,
+    pub(crate) settings: watch::Receiver<Layer2>,
 }
 
 struct Open {
     name: String,
     task: Id,
-    interface: watch::Sender<l2::Interface>,
-    owns: latest::Sender<IpAddr, Ownership>,
+    surroundings: watch::Sender<Surroundings>,
+    ballots: latest::Sender<IpAddr, port::Ballot>,
 }
 
 pub(crate) struct Engine {
+    me: NodeName,
     seed: u64,
     metrics: Metrics,
-    wanted: BTreeMap<IpAddr, Interfaces>,
+    owners: latest::Sender<IpAddr, Option<Owned>>,
+    wanted: BTreeMap<IpAddr, (Interfaces, liveness::Ballot)>,
+    /// Nothing is answered for before they are known: who thinks that it is alone claims everything.
+    neighbours: Option<Arc<Neighbours>>,
+    keys: Option<Keys>,
+    gateways: BTreeMap<String, BTreeSet<IpAddr>>,
+    departure: Option<Departure>,
+    settings: Layer2,
     /// The interfaces that could answer.
-    links: BTreeMap<LinkIndex, (String, l2::Interface)>,
+    links: BTreeMap<LinkIndex, Link>,
     open: BTreeMap<LinkIndex, Open>,
     /// Ports that failed, and when they are opened again.
     reopen: BTreeMap<LinkIndex, Instant>,
@@ -47,11 +82,23 @@ pub(crate) struct Engine {
 }
 
 impl Engine {
-    pub(crate) fn new(seed: u64, metrics: Metrics) -> Self {
+    pub(crate) fn new(
+        me: NodeName,
+        seed: u64,
+        metrics: Metrics,
+        owners: latest::Sender<IpAddr, Option<Owned>>,
+    ) -> Self {
         Self {
+            me,
             seed,
             metrics,
+            owners,
             wanted: BTreeMap::new(),
+            neighbours: None,
+            keys: None,
+            gateways: BTreeMap::new(),
+            departure: None,
+            settings: Layer2::default(),
             links: BTreeMap::new(),
             open: BTreeMap::new(),
             reopen: BTreeMap::new(),
@@ -59,25 +106,45 @@ impl Engine {
         }
     }
 
-    /// Runs until the netlink socket fails. Dropping it closes every port.
-    pub(crate) async fn run(
-        mut self,
-        mut wants: latest::Receiver<IpAddr, Wanted>,
-    ) -> Result<(), netio::Error> {
+    /// Runs until the speaker has departed, or the netlink socket fails. Dropping it closes every port.
+    pub(crate) async fn run(mut self, mut inputs: Inputs) -> Result<(), netio::Error> {
         let mut links = Links::open().await?;
         for link in links.current().clone().into_values() {
-            self.link_changed(&link);
+            self.link_changed(link);
         }
         loop {
+            if self.departure.is_some() && self.open.is_empty() {
+                return Ok(());
+            }
             tokio::select! {
                 change = links.next() => match change? {
-                    Change::Link(link) => self.link_changed(&link),
+                    Change::Link(link) => self.link_changed(link),
                     Change::Gone(index) => {
                         self.links.remove(&index);
                         self.close(index);
                     }
                 },
-                wanted = wants.take() => self.wants_changed(wanted),
+                wanted = inputs.wants.take(), if self.neighbours.is_some() => self.wants_changed(wanted),
+                Ok(()) = inputs.neighbours.changed() => {
+                    self.neighbours.clone_from(&inputs.neighbours.borrow_and_update());
+                    self.tell_all();
+                }
+                Ok(()) = inputs.keys.changed() => {
+                    self.keys.clone_from(&inputs.keys.borrow_and_update());
+                    self.tell_all();
+                }
+                Ok(()) = inputs.networks.changed() => {
+                    self.gateways = gateways(inputs.networks.borrow_and_update().as_deref().unwrap_or_default());
+                    self.tell_all();
+                }
+                Ok(()) = inputs.settings.changed() => {
+                    self.settings = *inputs.settings.borrow_and_update();
+                    self.tell_all();
+                }
+                Ok(()) = inputs.departure.changed() => {
+                    self.departure = *inputs.departure.borrow_and_update();
+                    self.tell_all();
+                }
                 Some(ended) = self.tasks.join_next_with_id() => {
                     let (task, why) = match ended {
                         Ok((task, Ok(()))) => (task, None),
@@ -86,54 +153,95 @@ impl Engine {
                     };
                     self.port_ended(task, why.as_deref());
                 }
-                () = sleep_until(self.reopen.values().min().copied()) => {
-                    let now = netio::clock::now();
-                    let due: Vec<_> = self.reopen.extract_if(.., |_, at| *at <= now).collect();
-                    for (index, _) in due {
-                        self.open_if_wanted(index);
-                    }
-                }
+                () = sleep_until(self.reopen.values().min().copied()) => self.reopen_due(),
             }
         }
     }
 
-    fn link_changed(&mut self, link: &Link) {
-        let Some(interface) = interface(link).filter(|_| can_answer(link)) else {
-            self.links.remove(&link.index);
-            return self.close(link.index);
-        };
-        if self.open.get(&link.index).is_some_and(|open| open.name != link.name) {
-            self.close(link.index);
-        }
-        self.links.insert(link.index, (link.name.clone(), interface.clone()));
-        match self.open.get(&link.index) {
-            Some(open) => {
-                open.interface.send_if_modified(|now| {
-                    let changed = *now != interface;
-                    *now = interface;
-                    changed
-                });
-            }
-            None => self.open_if_wanted(link.index),
+    fn reopen_due(&mut self) {
+        let now = netio::clock::now();
+        let due: Vec<_> = self.reopen.extract_if(.., |_, at| *at <= now).collect();
+        for (index, _) in due {
+            self.open_if_wanted(index);
         }
     }
 
-    /// Opens a port where some address is answered for; other interfaces cost nothing.
+    fn link_changed(&mut self, link: Link) {
+        let index = link.index;
+        if !can_answer(&link) {
+            self.links.remove(&index);
+            return self.close(index);
+        }
+        if self.open.get(&index).is_some_and(|open| open.name != link.name) {
+            self.close(index);
+        }
+        self.links.insert(index, link);
+        if self.open.contains_key(&index) {
+            self.tell(index);
+        } else {
+            self.open_if_wanted(index);
+        }
+    }
+
+    fn surroundings(&self, index: LinkIndex) -> Option<Surroundings> {
+        let link = self.links.get(&index)?;
+        Surroundings::new(
+            link,
+            self.neighbours.as_ref()?,
+            self.keys.clone(),
+            self.gateways.get(&link.name).cloned().unwrap_or_default(),
+            self.departure,
+            self.settings,
+        )
+    }
+
+    fn tell(&self, index: LinkIndex) {
+        let (Some(open), Some(now)) = (self.open.get(&index), self.surroundings(index)) else { return };
+        open.surroundings.send_if_modified(|known| {
+            let changed = *known != now;
+            *known = now;
+            changed
+        });
+    }
+
+    fn tell_all(&self) {
+        self.open.keys().for_each(|index| self.tell(*index));
+    }
+
+    /// Opens a port where some address may be answered for; other interfaces cost nothing.
     fn open_if_wanted(&mut self, index: LinkIndex) {
-        let Some((name, interface)) = self.links.get(&index) else { return };
-        let here: Vec<_> = self.wanted.iter().filter(|(_, wanted)| is_wanted_on(wanted, name)).collect();
-        if here.is_empty() || self.reopen.contains_key(&index) {
+        if self.reopen.contains_key(&index) || self.departure.is_some() {
             return;
         }
-        let (interface, changes) = watch::channel(interface.clone());
-        let (owns, owned) = latest::channel();
-        let seed = self.seed ^ u64::from(index.get());
-        let port = Port { index, name: name.clone(), seed, metrics: self.metrics.clone() };
-        let task = self.tasks.spawn(port::run(port, changes, owned)).id();
+        let (Some(link), Some(surroundings)) = (self.links.get(&index), self.surroundings(index)) else {
+            return;
+        };
+        let name = link.name.clone();
         let since = netio::clock::now();
-        owns.put(here.into_iter().map(|(address, _)| (*address, Ownership::Owned { since })));
-        info!(interface = name, "answers ARP and NDP on this interface");
-        self.open.insert(index, Open { name: name.clone(), task, interface, owns });
+        let here: Vec<_> = self
+            .wanted
+            .iter()
+            .filter(|(_, (wanted, _))| is_wanted_on(wanted, &name))
+            .map(|(address, (_, ballot))| (*address, port::Ballot { ballot: Some(ballot.clone()), since }))
+            .collect();
+        if here.is_empty() {
+            return;
+        }
+        let (tell, told) = watch::channel(surroundings);
+        let (ballots, elections) = latest::channel();
+        let seed = self.seed ^ u64::from(index.get());
+        let port = Port {
+            index,
+            name: name.clone(),
+            me: self.me.clone(),
+            seed,
+            metrics: self.metrics.clone(),
+            owners: self.owners.clone(),
+        };
+        let task = self.tasks.spawn(port::run(port, told, elections)).id();
+        ballots.put(here);
+        info!(interface = name, "may answer ARP and NDP on this interface");
+        self.open.insert(index, Open { name, task, surroundings: tell, ballots });
     }
 
     fn close(&mut self, index: LinkIndex) {
@@ -144,37 +252,44 @@ impl Engine {
 
     fn wants_changed(&mut self, changes: BTreeMap<IpAddr, Wanted>) {
         let mut opening = BTreeSet::new();
-        for (address, Wanted { interfaces, since }) in changes {
+        for (address, Wanted { address: wanted, since }) in changes {
+            let elected = wanted.and_then(|elected| {
+                // Where it answered until now it goes on until another does.
+                let interfaces = elected.interfaces.or_else(|| Some(self.wanted.get(&address)?.0.clone()));
+                Some((interfaces?, elected.ballot)).filter(|(_, ballot)| !ballot.ranked.is_empty())
+            });
             for open in self.open.values() {
-                let here = interfaces.as_ref().is_some_and(|wanted| is_wanted_on(wanted, &open.name));
-                let ownership = if here { Ownership::Owned { since } } else { Ownership::NotOwned };
-                open.owns.put([(address, ownership)]);
+                let here = elected.as_ref().filter(|(interfaces, _)| is_wanted_on(interfaces, &open.name));
+                let ballot = here.map(|(_, ballot)| ballot.clone());
+                open.ballots.put([(address, port::Ballot { ballot, since })]);
             }
-            let Some(interfaces) = interfaces else {
+            let Some((interfaces, ballot)) = elected else {
                 self.wanted.remove(&address);
                 continue;
             };
             let closed = self.links.iter().filter(|(index, _)| !self.open.contains_key(index));
-            let here = closed.filter(|(_, (name, _))| is_wanted_on(&interfaces, name));
+            let here = closed.filter(|(_, link)| is_wanted_on(&interfaces, &link.name));
             opening.extend(here.map(|(index, _)| *index));
-            self.wanted.insert(address, interfaces);
+            self.wanted.insert(address, (interfaces, ballot));
         }
         opening.into_iter().for_each(|index| self.open_if_wanted(index));
-        self.metrics.owned_addresses(self.wanted.len());
     }
 
-    /// A port that nobody closed has ended: it is opened again.
+    /// A port that nobody closed has ended: it is opened again, unless the speaker departs.
     fn port_ended(&mut self, task: Id, why: Option<&str>) {
         let ended = self.open.extract_if(.., |_, open| open.task == task).next();
-        if let Some((index, open)) = ended {
+        let Some((index, open)) = ended else { return };
+        if self.departure.is_none() {
             warn!(interface = open.name, error = why, "stopped answering on this interface, opens it again");
             self.reopen.insert(index, netio::clock::now() + REOPEN);
         }
     }
 }
 
-fn interface(link: &Link) -> Option<l2::Interface> {
-    let carrier = if link.carrier { l2::Carrier::Up } else { l2::Carrier::Down };
-    let addresses = link.addresses.iter().map(|address| address.network).collect();
-    Some(l2::Interface { mac: names::Mac::new(link.mac?), link_local: link.link_local(), addresses, carrier })
+fn gateways(networks: &[Network]) -> BTreeMap<String, BTreeSet<IpAddr>> {
+    let of = |network: &Network| {
+        let gateways = network.gateways.iter().filter_map(|gateway| gateway.parse().ok()).collect();
+        (network.interface.clone(), gateways)
+    };
+    networks.iter().map(of).collect()
 }

@@ -8,6 +8,7 @@ pub(crate) mod listener;
 pub(crate) mod networks;
 pub(crate) mod peer;
 mod port;
+pub(crate) mod surroundings;
 mod wire;
 
 pub(crate) use peer::PeerSettings;

@@ -1,85 +1,103 @@
-//! The shell of one `l2::Responder`: one interface's socket, its multicast groups and its clock.
+//! One interface: who answers there for an address (`liveness::Node`), and what is answered (`l2::Responder`), with
+//! their sockets and their clock. Between the two there is no channel and no other task: a speaker that thaws after a
+//! freeze first notices the time, and only then looks at what was asked meanwhile.
+
+mod shell;
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
-use futures::FutureExt;
-use l2::{Output, Responder};
-use netio::{Filter, FrameSocket, LinkIndex, Membership, Reception, clock};
+use names::NodeName;
+use netio::{LinkIndex, clock};
 use tokio::sync::watch;
 use tokio::time::MissedTickBehavior;
-use tracing::{debug, warn};
 
+use crate::engine::surroundings::Surroundings;
 use crate::latest;
 use crate::metrics::Metrics;
+use crate::owners::Owned;
+use shell::Shell;
 
-/// How many queued frames are taken before deadlines speak again.
-const BURST: usize = 64;
 const REPORT: Duration = Duration::from_secs(1);
-/// Longer than any ARP or NDP frame; what is longer is malformed.
-const FRAME: usize = 2048;
+/// Longer than any ARP or NDP frame, and than any heartbeat; what is longer is malformed.
+const BUFFER: usize = 2048;
+/// How long a departing speaker waits until others answer in its place.
+const FAREWELL: Duration = Duration::from_millis(500);
 
-/// Whether this interface answers for an address.
-#[derive(Debug, Clone, Copy)]
-pub(crate) enum Ownership {
-    /// It does, as the speaker learned at this time.
-    Owned { since: Instant },
-    /// It does not.
-    NotOwned,
+/// Who may answer for an address here; `None`: nobody, or not on this interface.
+#[derive(Debug, Clone)]
+pub(crate) struct Ballot {
+    pub(crate) ballot: Option<liveness::Ballot>,
+    /// When the speaker learned it.
+    pub(crate) since: Instant,
 }
 
 /// What a port is opened with.
 pub(crate) struct Port {
     pub(crate) index: LinkIndex,
     pub(crate) name: String,
+    pub(crate) me: NodeName,
     pub(crate) seed: u64,
     pub(crate) metrics: Metrics,
+    /// What this node owns, for the record.
+    pub(crate) owners: latest::Sender<IpAddr, Option<Owned>>,
 }
 
-struct Shell {
-    port: Port,
-    socket: FrameSocket,
-    /// What the socket passes: all that is watched, and what was until the last report.
-    filter: Filter,
-    groups: Membership,
-    responder: Responder,
-    reported: l2::Stats,
+/// What a wait ended with.
+enum Event {
+    Surroundings(Box<Surroundings>),
+    Ballots(BTreeMap<IpAddr, Ballot>),
+    Datagram(usize),
+    Frame(usize),
+    Time,
+    Report,
+    Closed,
 }
 
-/// Answers on one interface until the engine closes the port.
+/// Answers on one interface until the engine closes the port, or it has departed.
 pub(crate) async fn run(
     port: Port,
-    mut interface: watch::Receiver<l2::Interface>,
-    mut owns: latest::Receiver<IpAddr, Ownership>,
+    mut surroundings: watch::Receiver<Surroundings>,
+    mut elections: latest::Receiver<IpAddr, Ballot>,
 ) -> Result<(), netio::Error> {
-    let responder = Responder::new(interface.borrow_and_update().clone(), port.seed, clock::now());
-    let filter = Filter::default();
-    let socket = FrameSocket::open(port.index, &filter)?;
-    let groups = Membership::open(port.index)?;
-    let mut shell = Shell { port, socket, filter, groups, responder, reported: l2::Stats::default() };
-    let mut frame = [0; FRAME];
+    let first = surroundings.borrow_and_update().clone();
+    let mut shell = Shell::open(port, &first, clock::now())?;
+    let (mut datagram, mut frame) = ([0; BUFFER], [0; BUFFER]);
     let mut report = tokio::time::interval(REPORT);
     report.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
-        tokio::select! {
-            changed = interface.changed() => match changed {
-                Ok(()) => {
-                    let interface = interface.borrow_and_update().clone();
-                    shell.responder.handle_interface(clock::now(), interface);
-                }
-                Err(_closed) => return Ok(()),
+        let event = tokio::select! {
+            changed = surroundings.changed() => match changed {
+                Ok(()) => Event::Surroundings(Box::new(surroundings.borrow_and_update().clone())),
+                Err(_closed) => Event::Closed,
             },
-            changes = owns.take() => shell.own(changes)?,
-            length = shell.socket.receive(&mut frame) => shell.hear(length?, &mut frame)?,
-            () = sleep_until(shell.responder.poll_timeout()) => {}
-            _ = report.tick() => {
-                shell.report();
-                shell.narrow_filter()?;
-            }
+            ballots = elections.take() => Event::Ballots(ballots),
+            length = shell.receive_datagram(&mut datagram) => Event::Datagram(length?),
+            length = shell.receive_frame(&mut frame) => Event::Frame(length?),
+            () = sleep_until(shell.deadline()) => Event::Time,
+            _ = report.tick() => Event::Report,
+        };
+        let now = clock::now();
+        shell.wake(now)?;
+        let mut heard = None;
+        match event {
+            Event::Surroundings(surroundings) => shell.surround(now, *surroundings)?,
+            Event::Ballots(ballots) => shell.elect(now, ballots),
+            Event::Datagram(length) => shell.hear(now, datagram.get_mut(..length).unwrap_or_default()),
+            Event::Frame(length) => heard = Some(length),
+            Event::Time => {}
+            Event::Report => shell.report()?,
+            Event::Closed => return Ok(()),
         }
-        shell.responder.handle_timeout(clock::now());
-        shell.act();
+        shell.drain(now, &mut datagram)?;
+        shell.tick(now)?;
+        if let Some(length) = heard {
+            shell.read(length, &mut frame)?;
+        }
+        if shell.has_departed(now, FAREWELL) {
+            return Ok(());
+        }
     }
 }
 
@@ -88,90 +106,5 @@ pub(crate) async fn sleep_until(deadline: Option<Instant>) {
     match deadline {
         Some(deadline) => tokio::time::sleep_until(deadline.into()).await,
         None => std::future::pending().await,
-    }
-}
-
-impl Shell {
-    fn own(&mut self, changes: BTreeMap<IpAddr, Ownership>) -> Result<(), netio::Error> {
-        let gained = changes.iter().filter(|(_, ownership)| matches!(ownership, Ownership::Owned { .. }));
-        let missing: Vec<_> =
-            gained.map(|(address, _)| *address).filter(|address| !self.filter.passes(*address)).collect();
-        if !missing.is_empty() {
-            self.filter.extend(missing);
-            self.socket.set_filter(&self.filter)?;
-        }
-        for (address, ownership) in &changes {
-            match ownership {
-                Ownership::Owned { .. } => self.responder.own(clock::now(), *address),
-                Ownership::NotOwned => self.responder.disown(clock::now(), *address),
-            }
-        }
-        self.act();
-        for ownership in changes.values() {
-            if let Ownership::Owned { since } = ownership {
-                self.port.metrics.announced_l2(clock::now().saturating_duration_since(*since));
-            }
-        }
-        Ok(())
-    }
-
-    /// Stops hearing of what was given up. Not at once, because replacing the filter costs a millisecond where there
-    /// are a thousand addresses, and they may be given up one by one.
-    fn narrow_filter(&mut self) -> Result<(), netio::Error> {
-        let watched: Filter = self.responder.watched().collect();
-        if watched != self.filter {
-            self.filter = watched;
-            self.socket.set_filter(&self.filter)?;
-        }
-        Ok(())
-    }
-
-    fn hear(&mut self, length: usize, frame: &mut [u8; FRAME]) -> Result<(), netio::Error> {
-        let mut length = Some(length);
-        for _ in 0..BURST {
-            let Some(received) = length else { break };
-            self.responder.handle_frame(clock::now(), frame.get(..received).unwrap_or_default());
-            self.act();
-            length = self.socket.receive(frame).now_or_never().transpose()?;
-        }
-        Ok(())
-    }
-
-    fn act(&mut self) {
-        while let Some(output) = self.responder.poll_output() {
-            match output {
-                Output::Send(frame) => {
-                    if let Err(error) = self.socket.send(&frame) {
-                        self.port.metrics.frame_dropped();
-                        debug!(interface = self.port.name, %error, "could not send a frame");
-                    }
-                }
-                Output::Join(group) => match self.groups.join(group) {
-                    Ok(Reception::Group) => {}
-                    Ok(Reception::AllMulticast) => {
-                        debug!(interface = self.port.name, %group, "hears all multicast: too many groups");
-                    }
-                    Err(error) => warn!(interface = self.port.name, %group, %error, "could not join"),
-                },
-                Output::Leave(group) => {
-                    if let Err(error) = self.groups.leave(group) {
-                        debug!(interface = self.port.name, %group, %error, "could not leave");
-                    }
-                }
-                Output::Foreign { address, mac, station: _ } => {
-                    self.port.metrics.foreign_answer();
-                    warn!(interface = self.port.name, %address, %mac, "another station claims this address");
-                }
-                Output::Answered { address, mac } => {
-                    debug!(interface = self.port.name, %address, %mac, "a station has this address");
-                }
-            }
-        }
-    }
-
-    fn report(&mut self) {
-        let now = self.responder.stats();
-        self.port.metrics.l2_stats(&self.port.name, &self.reported, now);
-        self.reported.clone_from(now);
     }
 }

@@ -26,7 +26,7 @@ fn node() -> SeenNode {
             departure: Departure::Staying,
         },
         uid: "uid".to_owned(),
-        address: Some(Ipv4Addr::new(10, 77, 0, 11)),
+        addresses: vec!["10.77.0.11".parse().unwrap()],
     }
 }
 
@@ -107,7 +107,8 @@ fn nothing_is_decided_until_every_kind_was_listed() {
         world.apply(Update::Synced(kind));
     }
     let commands = world.decide();
-    assert_eq!(commands.l2, [(address(VIP), Some(Interfaces::All))].into());
+    assert_eq!(commands.l2, [(address(VIP), Some(elected_by(&["n1"])))].into());
+    assert_eq!(commands.neighbours, Some(Arc::default()), "there is nobody else, and that is known");
     assert_eq!(commands.routes, [(route(VIP), Some(Route { local_pref: None }))].into());
     assert_eq!(commands.peers.keys().collect::<Vec<_>>(), [&PeerName::new("tor")]);
 }
@@ -135,40 +136,61 @@ fn one_service_that_changes_touches_no_other() {
     assert_eq!(commands.peers, BTreeMap::new());
 }
 
-/// A world of two nodes, seen by one of them, of which the node list calls so many ready.
-fn owned_by(me: &str, ready: &[&str]) -> (bool, Vec<&'static str>) {
+/// An election that these may win, on every interface of this node.
+fn elected_by(ranked: &[&str]) -> Elected {
+    let ranked = ranked.iter().map(NodeName::new).collect();
+    Elected { interfaces: Some(Interfaces::All), ballot: liveness::Ballot { generation: 0, ranked } }
+}
+
+#[test]
+fn who_may_answer_is_told_in_order_whether_the_node_list_calls_it_ready_or_not() {
     let mut world = synced();
-    world.me = NodeName::new(me);
-    for name in ["n1", "n2"] {
-        let readiness = if ready.contains(&name) { Readiness::Ready } else { Readiness::NotReady };
+    world.decide();
+    for (name, readiness) in [("n1", Readiness::NotReady), ("n2", Readiness::Ready)] {
         let seen = SeenNode { node: Node { readiness, ..node().node }, ..node() };
         world.apply(Update::Node(NodeName::new(name), Some(seen)));
     }
-    let answers = world.decide().l2.contains_key(&address(VIP));
-    (answers, world.silences().filter_map(|(l2, _)| l2).map(Silence::reason).collect())
+    let elected = world.decide().l2.remove(&address(VIP)).flatten().unwrap();
+    let nodes = ["n1", "n2"].map(NodeName::new);
+    let expected: Vec<_> = announce::ranking(address(VIP), nodes.iter().map(|node| (node, 0)))
+        .into_iter()
+        .map(|(node, _)| node.clone())
+        .collect();
+    assert_eq!(elected.ballot.ranked, expected);
 }
 
 #[test]
-fn of_those_that_may_the_first_answers_that_is_ready_and_where_none_is_the_first() {
-    let all = ["n1", "n2"].map(|me| owned_by(me, &["n1", "n2"]));
-    let none = ["n1", "n2"].map(|me| owned_by(me, &[]));
-    assert_eq!(all, none);
-    assert_eq!(all.iter().filter(|(answers, _)| *answers).count(), 1);
-    assert!(all.contains(&(false, vec!["NotOwner"])));
-    for (ready, other) in [("n1", "n2"), ("n2", "n1")] {
-        assert_eq!(owned_by(ready, &[ready]), (true, vec![]));
-        assert_eq!(owned_by(other, &[ready]), (false, vec!["NodeNotReady"]));
-    }
+fn another_node_is_a_neighbour_by_its_addresses_until_its_speaker_says_more() {
+    let mut world = synced();
+    world.decide();
+    let other = || SeenNode { addresses: vec![address("10.77.0.12")], ..node() };
+    world.apply(Update::Node(NodeName::new("n2"), Some(other())));
+    let neighbours = |commands: Commands| {
+        let neighbours = commands.neighbours.expect("they changed");
+        neighbours.iter().map(|(node, networks)| format!("{node} {networks:?}")).collect::<Vec<_>>()
+    };
+    let first = neighbours(world.decide());
+    assert!(first.len() == 1 && first[0].contains("10.77.0.12") && first[0].contains("32"), "{first:?}");
+    let networks = vec!["10.77.0.12/24".parse().unwrap(), "10.88.0.12/24".parse().unwrap()];
+    world.apply(Update::Speaker(NodeName::new("n2"), Some(networks)));
+    let second = neighbours(world.decide());
+    assert!(second[0].contains("10.88.0.12"), "{second:?}");
+    world.apply(Update::Speaker(NodeName::new("n1"), Some(vec![])));
+    assert_eq!(world.decide().neighbours, None, "this node is not its own neighbour");
+    world.apply(Update::Node(NodeName::new("n2"), None));
+    assert_eq!(neighbours(world.decide()), [""; 0], "its status may stay for a while");
 }
 
 #[test]
-fn the_node_that_an_address_is_placed_on_answers() {
+fn the_node_that_an_address_is_placed_on_ranks_first() {
     for placed in ["n1", "n2"] {
         let mut world = synced();
         world.apply(Update::Node(NodeName::new("n2"), Some(node())));
         let placement = Placement { node: NodeName::new(placed), generation: 1 };
-        world.apply(Update::Placement(address(VIP), Some(placement)));
-        assert_eq!(world.decide().l2.contains_key(&address(VIP)), placed == "n1");
+        world.apply(Update::Owner(address(VIP), Some((placement, Recorded::default()))));
+        let ballot = world.decide().l2.remove(&address(VIP)).flatten().map(|elected| elected.ballot);
+        let first = ballot.map(|ballot| (ballot.generation, ballot.ranked.first().cloned()));
+        assert_eq!(first, Some((1, Some(NodeName::new(placed)))));
     }
 }
 
@@ -181,7 +203,8 @@ fn the_last_endpoint_gone_withdraws_and_silences() {
     assert_eq!(world.decide(), Commands::default(), "the other slice still has one");
     world.apply(Update::EndpointSlice(slice_name("web-2"), Some(slice("web", &[]))));
     let commands = world.decide();
-    assert_eq!(commands.l2, [(address(VIP), None)].into());
+    let nobody = Elected { interfaces: None, ballot: liveness::Ballot::default() };
+    assert_eq!(commands.l2, [(address(VIP), Some(nobody))].into());
     assert_eq!(commands.routes, [(route(VIP), None)].into());
 }
 
@@ -200,7 +223,7 @@ fn an_address_that_is_gone_is_withdrawn_and_a_new_one_announced() {
     world.apply(Update::Service(key("web"), Some(service(&["192.0.2.12"]))));
     let commands = world.decide();
     assert_eq!(commands.l2.get(&address(VIP)), Some(&None));
-    assert_eq!(commands.l2.get(&address("192.0.2.12")), Some(&Some(Interfaces::All)));
+    assert_eq!(commands.l2.get(&address("192.0.2.12")), Some(&Some(elected_by(&["n1"]))));
     world.apply(Update::Service(key("web"), None));
     assert_eq!(world.decide().routes, [(route("192.0.2.12"), None)].into());
 }
@@ -221,7 +244,7 @@ fn the_nodes_address_is_its_router_id_and_no_edit_of_the_node_resets_a_session()
     let mut world = synced();
     let settings = world.decide().peers.into_values().next().flatten().unwrap();
     assert_eq!(settings.config.router_id.to_string(), "10.77.0.11");
-    let moved = SeenNode { address: Some(Ipv4Addr::new(10, 77, 0, 99)), ..node() };
+    let moved = SeenNode { addresses: vec![address("10.77.0.99")], ..node() };
     world.apply(Update::Node(NodeName::new("n1"), Some(moved)));
     assert_eq!(world.decide().peers, BTreeMap::new());
 }

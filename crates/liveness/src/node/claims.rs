@@ -196,6 +196,7 @@ impl Node {
         (entry.recalled, entry.lost, entry.vacant, entry.seen) = (None, None, None, None);
         self.digest = self.digest.wrapping_add(share(address, claim));
         self.mail.changed(address);
+        self.outputs.push_back(Output::Claimed(address));
     }
 
     /// It does no longer.

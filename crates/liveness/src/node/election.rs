@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use names::Mac;
 
+use super::standing::PATIENCE;
 use super::{Address, Answer, Carrier, Cause, DataPath, Departure, Mine, Node, Output, Phase, Ranked};
 use crate::Standing;
 use crate::ids::{Claim, PeerId};
@@ -15,6 +16,8 @@ use crate::wire::Condition;
 const STEP: Duration = Duration::from_millis(20);
 /// Where an address is new, the first in rank may only not have been told of it yet.
 const STEP_NEW: Duration = Duration::from_millis(500);
+/// A new address is placed, and that is known, a moment after or before the address itself is.
+const STEP_UNPLACED: Duration = Duration::from_millis(50);
 /// A speaker that ranks before, whose heartbeats never came although its node answers, may be about to claim.
 const STEP_UNHEARD: Duration = Duration::from_secs(1);
 /// So long a question whether anybody answers waits for it.
@@ -292,8 +295,13 @@ impl Node {
             return Course::Wait(until);
         }
         let vacant = *entry.vacant.get_or_insert(now);
-        let unheard = self.unheard(&ballot.nodes, candidates);
-        let before = if unheard.is_before { STEP_UNHEARD } else { Duration::ZERO };
+        let unheard = self.unheard(now, &ballot.nodes, candidates);
+        let unplaced = ballot.generation == 0 && cause == Cause::New && !self.peers.is_empty();
+        let before = match (unheard.is_before, unplaced) {
+            (true, _) => STEP_UNHEARD,
+            (false, true) => STEP_UNPLACED,
+            (false, false) => Duration::ZERO,
+        };
         let wait = match cause {
             Cause::New => STEP_NEW * self.alive_before(&ballot.nodes),
             Cause::Placed
@@ -325,13 +333,11 @@ impl Node {
     }
 
     /// Those in rank whose speakers were never heard although their nodes answer, where nobody at all is heard.
-    fn unheard(&self, ranked: &[PeerId], candidates: &[PeerId]) -> Unheard {
+    fn unheard(&self, now: Instant, ranked: &[PeerId], candidates: &[PeerId]) -> Unheard {
         let alone = candidates.iter().all(|id| *id == self.id);
         let lives = |id: &&PeerId| {
             self.peers.get(id).is_some_and(|peer| {
-                peer.standing == Standing::Unheard
-                    && peer.reach.answered.is_some()
-                    && peer.reach.asked.is_none()
+                peer.standing == Standing::Unheard && !peer.reach.is_unanswered(PATIENCE, now)
             })
         };
         let before = ranked.iter().take_while(|id| **id != self.id);

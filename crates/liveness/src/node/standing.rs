@@ -203,9 +203,13 @@ impl Node {
         let pause = match peer.standing {
             Standing::Alive | Standing::Silent if overdue && watched => interval / 2,
             Standing::Gone if watched => interval,
-            Standing::Dead if now.saturating_duration_since(peer.standing_since) < OFTEN => interval * 2,
-            Standing::Unheard | Standing::Dead => SELDOM,
-            Standing::Alive | Standing::Silent | Standing::Gone => return,
+            Standing::Dead if watched && now.saturating_duration_since(peer.standing_since) < OFTEN => {
+                interval * 2
+            }
+            Standing::Unheard | Standing::Dead if watched => SELDOM,
+            Standing::Unheard | Standing::Alive | Standing::Silent | Standing::Gone | Standing::Dead => {
+                return;
+            }
         };
         if peer.reach.asked_last.is_none_or(|last| now.saturating_duration_since(last) >= pause) {
             peer.reach.ask(now);

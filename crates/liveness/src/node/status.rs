@@ -1,10 +1,13 @@
+use std::collections::BTreeSet;
+use std::fmt;
 use std::net::IpAddr;
 use std::time::Instant;
 
-use names::NodeName;
+use names::{Mac, NodeName};
 
 use super::{Cause, Node};
 use crate::Standing;
+use crate::peer::Peer;
 
 /// What was counted since the start.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -74,6 +77,21 @@ pub enum Direct {
     Unheard,
 }
 
+impl fmt::Display for Cause {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::New => out.write_str("nobody answered for it"),
+            Self::Placed => out.write_str("it was placed here"),
+            Self::NodeDead(node) => write!(out, "node {node} is gone"),
+            Self::SpeakerDead(node) => write!(out, "the speaker of node {node} was gone for too long"),
+            Self::Parted(node) => write!(out, "node {node} gave it away"),
+            Self::Isolated(node) => write!(out, "node {node} is cut off"),
+            Self::Resumed => out.write_str("it answered before, and nobody took over"),
+            Self::Contested(node) => write!(out, "node {node} answered too"),
+        }
+    }
+}
+
 impl Node {
     /// Counters.
     pub fn counters(&self) -> &Counters {
@@ -102,6 +120,11 @@ impl Node {
                 Direct::Unheard
             },
         })
+    }
+
+    /// The MACs of the other speakers.
+    pub fn macs(&self) -> BTreeSet<Mac> {
+        self.peers.values().filter_map(Peer::mac).collect()
     }
 
     /// Whether this node hears nobody, nor does any witness answer.
