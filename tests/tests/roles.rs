@@ -9,11 +9,16 @@ use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::rbac::v1::{ClusterRole, PolicyRule, Role};
 use lab::kube::light::{Lab, NAMESPACE};
 use lab::kube::product::Program;
-use lab::kube::samples;
+use lab::kube::{object, samples};
 use lab::wait;
 use serde_json::{Value, json};
 
 const SOON: Duration = Duration::from_secs(30);
+const KEYS: &str = "ferritelb-heartbeat-keys";
+/// What the Service asks for, and an address that nobody has.
+const ADDRESS: &str = "10.77.0.230";
+const ADDRESS6: &str = "fd77::230";
+const NOBODYS: &str = "10.77.0.231";
 
 /// One verb on one resource: what a role can be taken apart into.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -137,7 +142,7 @@ impl Account<'_> {
         self.wait_allowed(right, false);
         self.program.kill();
         if !["list", "watch"].contains(&right.verb.as_str()) {
-            give_occasion(self.lab);
+            give_occasion(self.lab, right);
         }
         delete_lease(self.lab);
         self.program.start();
@@ -154,20 +159,50 @@ impl Account<'_> {
             self.wait_allowed(right, true);
         }
         self.program.kill();
-        give_occasion(self.lab);
+        place_by_hand(self.lab);
+        rotate_keys(self.lab);
         delete_lease(self.lab);
         self.program.restart();
         self.program.wait_ready();
     }
 }
 
+/// Whoever starts has a use for the right.
+fn give_occasion(lab: &Lab, right: &Right) {
+    match (right.resource.as_str(), right.verb.as_str()) {
+        ("secrets", "create") => {
+            lab.kubectl(&["delete", "-n", NAMESPACE, "--ignore-not-found", "secret", KEYS]);
+        }
+        ("secrets", _) => rotate_keys(lab),
+        ("addressowners" | "addressowners/status", _) => place_by_hand(lab),
+        _ => start_anew(lab),
+    }
+}
+
+fn rotate_keys(lab: &Lab) {
+    lab.kubectl(&["annotate", "-n", NAMESPACE, "--overwrite", "secret", KEYS, "ferritelb.io/rotate=yes"]);
+}
+
+/// One AddressOwner too many, one too few, and one that is to be moved where it cannot be.
+fn place_by_hand(lab: &Lab) {
+    start_anew(lab);
+    lab.kubectl(&["delete", "--ignore-not-found", "addressowners", "--all"]);
+    for address in [ADDRESS, NOBODYS] {
+        let spec = json!({ "address": address, "node": lab.node(1).name(), "generation": 1 });
+        let mut owner = object("AddressOwner", address, &spec);
+        owner["metadata"]["annotations"] = json!({ "ferritelb.io/move-to": "nowhere" });
+        lab.apply(&owner.to_string());
+    }
+}
+
 /// Nothing has a status any more, so whoever starts has to write all of them; a new Service needs an address.
-fn give_occasion(lab: &Lab) {
+fn start_anew(lab: &Lab) {
     lab.kubectl(&["delete", "--ignore-not-found", "--wait=false", "speakerstatuses", "--all"]);
     lab.kubectl(&["delete", "-k", &samples().display().to_string()]);
     lab.plane().apply_samples();
     lab.service("web").delete();
-    lab.expose_with("web", &[], &json!({}));
+    let annotations = json!({ "ferritelb.io/loadBalancerIPs": format!("{ADDRESS},{ADDRESS6}") });
+    lab.expose_with("web", &[], &json!({ "metadata": { "annotations": annotations } }));
 }
 
 /// Nobody holds the lease, and it is not there: whoever wants it makes it, and need not wait until it is over.
@@ -191,6 +226,7 @@ fn with_status(lab: &Lab, kind: &str) -> usize {
 fn every_verb_of_the_roles_is_needed() {
     let lab = Lab::without_product("roles");
     lab.plane().apply_samples();
+    lab.run("web", &[1]);
     let (controller, speaker) = (lab.controller(), lab.speaker(1));
     let accounts = [
         Account { lab: &lab, program: controller, role: "ferritelb:controller", name: "ferrite-controller" },
