@@ -179,8 +179,17 @@ fn give_occasion(lab: &Lab, right: &Right) {
     }
 }
 
+/// The Secret is there, and is to have another key.
 fn rotate_keys(lab: &Lab) {
-    lab.kubectl(&["annotate", "-n", NAMESPACE, "--overwrite", "secret", KEYS, "ferritelb.io/rotate=yes"]);
+    let secret = json!({
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": {
+            "name": KEYS, "namespace": NAMESPACE, "annotations": { "ferritelb.io/rotate": "yes" },
+        },
+        "stringData": { "primary": "0123456789abcdef0123456789abcdef" },
+    });
+    lab.apply(&secret.to_string());
 }
 
 /// One AddressOwner too many, one too few, and one that is to be moved where it cannot be.
