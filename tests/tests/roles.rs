@@ -14,6 +14,7 @@ use lab::wait;
 use serde_json::{Value, json};
 
 const SOON: Duration = Duration::from_secs(30);
+const CONTROLLER: &str = "ferrite-controller";
 const KEYS: &str = "ferritelb-heartbeat-keys";
 /// What the Service asks for, and an address that nobody has.
 const ADDRESS: &str = "10.77.0.230";
@@ -142,7 +143,7 @@ impl Account<'_> {
         self.wait_allowed(right, false);
         self.program.kill();
         if !["list", "watch"].contains(&right.verb.as_str()) {
-            give_occasion(self.lab, right);
+            self.give_occasion(right);
         }
         delete_lease(self.lab);
         self.program.start();
@@ -159,23 +160,28 @@ impl Account<'_> {
             self.wait_allowed(right, true);
         }
         self.program.kill();
-        place_by_hand(self.lab);
-        rotate_keys(self.lab);
+        if self.name == CONTROLLER {
+            place_by_hand(self.lab);
+            rotate_keys(self.lab);
+        } else {
+            start_anew(self.lab);
+        }
         delete_lease(self.lab);
         self.program.restart();
         self.program.wait_ready();
     }
-}
 
-/// Whoever starts has a use for the right.
-fn give_occasion(lab: &Lab, right: &Right) {
-    match (right.resource.as_str(), right.verb.as_str()) {
-        ("secrets", "create") => {
-            lab.kubectl(&["delete", "-n", NAMESPACE, "--ignore-not-found", "secret", KEYS]);
+    /// Whoever starts has a use for the right.
+    fn give_occasion(&self, right: &Right) {
+        let lab = self.lab;
+        match (right.resource.as_str(), right.verb.as_str()) {
+            ("secrets", "create") => {
+                lab.kubectl(&["delete", "-n", NAMESPACE, "--ignore-not-found", "secret", KEYS]);
+            }
+            ("secrets", _) => rotate_keys(lab),
+            ("addressowners" | "addressowners/status", _) if self.name == CONTROLLER => place_by_hand(lab),
+            _ => start_anew(lab),
         }
-        ("secrets", _) => rotate_keys(lab),
-        ("addressowners" | "addressowners/status", _) => place_by_hand(lab),
-        _ => start_anew(lab),
     }
 }
 
@@ -238,7 +244,7 @@ fn every_verb_of_the_roles_is_needed() {
     lab.run("web", &[1]);
     let (controller, speaker) = (lab.controller(), lab.speaker(1));
     let accounts = [
-        Account { lab: &lab, program: controller, role: "ferritelb:controller", name: "ferrite-controller" },
+        Account { lab: &lab, program: controller, role: "ferritelb:controller", name: CONTROLLER },
         Account { lab: &lab, program: speaker, role: "ferritelb:speaker", name: "ferrite-speaker" },
     ];
     for account in &accounts {
