@@ -217,7 +217,9 @@ impl fmt::Display for Testimony {
             f,
             "{questions} questions, dark for {dark:.1?}, doubled for {doubled:.1?}, answers by {answers:?}"
         )?;
-        write!(f, ", {} announcements", self.announcements.len())
+        let start = self.questions.first().map_or(Duration::ZERO, |question| question.at);
+        let announced = self.announcements.iter().map(|said| (said.at.saturating_sub(start), said.mac));
+        write!(f, ", announcements at {:.1?}", announced.collect::<Vec<_>>())
     }
 }
 

@@ -20,12 +20,24 @@ pub(super) struct Report {
     pub(super) title: &'static str,
     pub(super) series: Vec<Series>,
     pub(super) histograms: Vec<Histogram>,
+    /// Events of which several things are counted, a row each.
+    pub(super) tallies: Vec<Tally>,
     pub(super) notes: Vec<String>,
+}
+
+/// Several quantities of one kind of event.
+#[derive(Debug, Serialize)]
+pub(super) struct Tally {
+    pub(super) what: String,
+    /// What the project aims at.
+    pub(super) aim: &'static str,
+    /// The same quantities in each row of a table.
+    pub(super) series: Vec<Series>,
 }
 
 impl Report {
     pub(super) fn new(name: &'static str, title: &'static str, series: Vec<Series>) -> Self {
-        Self { name, title, series, histograms: Vec::new(), notes: Vec::new() }
+        Self { name, title, series, histograms: Vec::new(), tallies: Vec::new(), notes: Vec::new() }
     }
 
     /// Writes everything, raw, under `target/bench/`.
@@ -41,10 +53,40 @@ impl Report {
         file
     }
 
-    fn rows(&self) -> Vec<[String; 8]> {
+    fn rows(&self) -> Vec<Vec<String>> {
         let series = self.series.iter().map(row);
-        series.chain(self.histograms.iter().map(Histogram::row)).collect()
+        series.chain(self.histograms.iter().map(Histogram::row)).map(Vec::from).collect()
     }
+
+    /// A table of the tallies: the total of what is counted, and `p50 / p95 / max` of what is measured.
+    fn tally_table(&self) -> Vec<Vec<String>> {
+        let Some(first) = self.tallies.first() else { return Vec::new() };
+        let names = first.series.iter().map(labelled);
+        let head = [String::new(), "n".to_owned()].into_iter().chain(names).chain(["aim".to_owned()]);
+        let rows = self.tallies.iter().map(|tally| {
+            let count = tally.series.first().map_or(0, |series| series.samples.len());
+            let cells = tally.series.iter().map(summary);
+            [tally.what.clone(), count.to_string()]
+                .into_iter()
+                .chain(cells)
+                .chain([tally.aim.to_owned()])
+                .collect()
+        });
+        [head.collect()].into_iter().chain(rows).collect()
+    }
+}
+
+fn labelled(series: &Series) -> String {
+    if series.unit.is_empty() { series.what.clone() } else { format!("{}, {}", series.what, series.unit) }
+}
+
+fn summary(series: &Series) -> String {
+    if series.is_count() {
+        return whole(series.samples.iter().sum());
+    }
+    let cells =
+        [50, 95, 100].map(|percent| series.percentile(percent).map_or_else(|| "-".to_owned(), number));
+    if cells.iter().all(|cell| cell == "0.00") { "0".to_owned() } else { cells.join(" / ") }
 }
 
 /// Where results are kept: in `target/` of the workspace.
@@ -57,9 +99,8 @@ const HEAD: [&str; 8] = ["", "n", "min", "p50", "p95", "p99", "max", "aim"];
 fn row(series: &Series) -> [String; 8] {
     let number = if series.is_count() { whole } else { number };
     let cell = |percent| series.percentile(percent).map_or_else(|| "-".to_owned(), number);
-    let unit = if series.unit.is_empty() { String::new() } else { format!(", {}", series.unit) };
     [
-        format!("{}{unit}", series.what),
+        labelled(series),
         series.samples.len().to_string(),
         cell(0),
         cell(50),
@@ -90,13 +131,13 @@ impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "{}\n", self.title)?;
         let rows = self.rows();
-        let all = || rows.iter().map(|row| row.each_ref().map(String::as_str)).chain([HEAD]);
-        let width = |column: usize| all().map(|row| row[column].chars().count()).max().unwrap_or(0);
-        let widths: [usize; 8] = std::array::from_fn(width);
-        line(f, &HEAD, &widths)?;
-        line(f, &widths.map(|width| "-".repeat(width)).each_ref().map(String::as_str), &widths)?;
-        for row in &rows {
-            line(f, &row.each_ref().map(String::as_str), &widths)?;
+        if !rows.is_empty() {
+            table(f, &[vec![HEAD.map(str::to_owned).to_vec()], rows].concat())?;
+        }
+        let tallies = self.tally_table();
+        if !tallies.is_empty() {
+            writeln!(f)?;
+            table(f, &tallies)?;
         }
         for note in &self.notes {
             writeln!(f, "  {note}")?;
@@ -105,14 +146,24 @@ impl fmt::Display for Report {
     }
 }
 
-/// A row of a Markdown table: the first column to the left, the others to the right.
-fn line(f: &mut fmt::Formatter<'_>, cells: &[&str; 8], widths: &[usize; 8]) -> fmt::Result {
-    let [first, others @ ..] = cells;
-    write!(f, "| {first:<width$} |", width = widths[0])?;
-    for (cell, width) in others.iter().zip(&widths[1..]) {
-        write!(f, " {cell:>width$} |")?;
+/// A Markdown table whose first row is its head: the first column to the left, the others to the right.
+fn table(f: &mut fmt::Formatter<'_>, rows: &[Vec<String>]) -> fmt::Result {
+    let columns = rows.first().map_or(0, Vec::len);
+    let width =
+        |column: usize| rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max();
+    let widths: Vec<usize> = (0..columns).map(|column| width(column).unwrap_or(0)).collect();
+    let rule: Vec<String> = widths.iter().map(|width| "-".repeat(*width)).collect();
+    let (head, body) = rows.split_at(1);
+    for row in head.iter().chain([&rule]).chain(body) {
+        for (number, (cell, width)) in row.iter().zip(&widths).enumerate() {
+            match number {
+                0 => write!(f, "| {cell:<width$} |")?,
+                _ => write!(f, " {cell:>width$} |")?,
+            }
+        }
+        writeln!(f)?;
     }
-    writeln!(f)
+    Ok(())
 }
 
 #[cfg(test)]
@@ -132,5 +183,18 @@ mod tests {
         assert_eq!(lines[4], "| from here to there, ms | 3 | 1.00 | 12.3 | 250 | 250 | 250 | p99 < 20 |");
         assert_eq!(lines[5], "| nothing, ms            | 0 |    - |    - |   - |   - |   - |          |");
         assert_eq!(lines[6], "| lost                   | 1 |   12 |   12 |  12 |  12 |  12 |          |");
+    }
+
+    #[test]
+    fn a_tally_has_the_total_of_what_is_counted_and_three_figures_of_what_is_measured() {
+        let mut report = Report::new("x", "X", Vec::new());
+        let lost = Series { samples: vec![1.0, 0.0, 2.0], ..Series::new("lost", "") };
+        let dark = Series { samples: vec![1.5, 300.0, 20.0], ..Series::milliseconds("dark") };
+        let none = Series { samples: vec![0.0, 0.0], ..Series::milliseconds("twice") };
+        report.tallies.push(Tally { what: "kill".to_owned(), aim: "0", series: vec![lost, dark, none] });
+        let text = report.to_string();
+        let lines: Vec<_> = text.lines().collect();
+        assert_eq!(lines[3], "|      | n | lost |         dark, ms | twice, ms | aim |");
+        assert_eq!(lines[5], "| kill | 3 |    3 | 20.0 / 300 / 300 |         0 |   0 |");
     }
 }

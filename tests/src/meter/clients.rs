@@ -70,11 +70,11 @@ pub struct Connections {
 /// Connections that were there before, each with a request under way much of the time.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Held {
-    /// How many there were at the start.
+    /// How many there were to be at the start.
     pub open: u64,
     /// Requests on them.
     pub asked: u64,
-    /// Connections that were reset or closed.
+    /// Connections that were reset, closed, or refused at the start.
     pub resets: u64,
     /// Connections that waited so long for an answer that a segment was lost, or that had none at the end.
     pub delayed: u64,
@@ -105,7 +105,8 @@ impl fmt::Display for Seen {
 }
 
 impl Host {
-    /// All three clients at work on an address; returns when every connection that is to be held stands.
+    /// All three clients at work on an address; returns when each connection that is to be held stands or was
+    /// refused.
     #[track_caller]
     pub fn clients(&self, to: SocketAddr) -> Clients {
         clients(&self.vantage(), to)
@@ -201,9 +202,12 @@ impl AtWork {
         ready.add(&datagrams.socket, EpollEvent::new(EpollFlags::EPOLLIN, DATAGRAMS))?;
         let mut held = Vec::new();
         for number in 0..HELD {
-            let stream = established(from, to)?;
-            ready.add(&stream, EpollEvent::new(EpollFlags::EPOLLIN, FIRST_HELD + number))?;
-            held.push(Holding { stream: Some(stream), waits_since: None, longest: Duration::ZERO, asked: 0 });
+            // One that is refused is one that was reset.
+            let stream = established(from, to).ok();
+            if let Some(stream) = &stream {
+                ready.add(stream, EpollEvent::new(EpollFlags::EPOLLIN, FIRST_HELD + number))?;
+            }
+            held.push(Holding { stream, waits_since: None, longest: Duration::ZERO, asked: 0 });
         }
         let (under_way, attempts) = (BTreeMap::new(), Vec::new());
         Ok(Self { from, to, ready, timer, datagrams, under_way, attempts, held, turn: 0 })

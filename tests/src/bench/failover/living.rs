@@ -3,7 +3,7 @@
 use std::thread;
 use std::time::Duration;
 
-use super::scene::{Scene, Tally};
+use super::scene::{Noticed, Scene};
 use crate::bench::report::Report;
 use crate::bench::{Form, Progress};
 use crate::kube::light::Lab;
@@ -15,26 +15,26 @@ const FROZEN: Duration = Duration::from_secs(3);
 /// After the speaker is back.
 const SETTLES: Duration = Duration::from_millis(1500);
 
-/// What a crash costs a client that has to ask: one detection.
-const CRASH: &str = "≤ 150";
+/// A crash may cost a client that has to ask one detection.
+const CRASH: &str = "0; nobody ≤ 150";
 const PLANNED: &str = "0";
 
 #[track_caller]
 pub(super) fn measure(scene: &mut Scene<'_>, report: &mut Report, form: Form, row: &str) {
-    let (what, dark): (_, _) = match row {
+    let (what, aim) = match row {
         "kill" => ("speaker killed", CRASH),
         "freeze" => ("speaker frozen for 3 s", CRASH),
         _ => ("speaker restarted", PLANNED),
     };
-    let mut tally = Tally::of_nothing(what, dark);
+    let mut noticed = Noticed::new(what, aim);
     for _ in Progress::new("the owner's speaker goes", form.of(4, 30), LIMIT).samples() {
         let victim = scene.pick();
         let watching = scene.watch(&victim.addresses);
         disturb(scene.lab, victim.node, row);
         thread::sleep(SETTLES);
-        watching.stop().iter().for_each(|watched| tally.note(watched));
+        watching.stop().iter().for_each(|watched| noticed.note(watched));
     }
-    report.series.extend(tally.into_series());
+    report.tallies.push(noticed.into_tally());
 }
 
 #[track_caller]

@@ -3,7 +3,7 @@
 use std::thread;
 use std::time::Duration;
 
-use super::scene::{CALM, SOON, Scene, Tally, Victim};
+use super::scene::{CALM, Noticed, SOON, Scene, Victim};
 use crate::bench::report::Report;
 use crate::bench::series::Series;
 use crate::bench::{Form, Progress};
@@ -15,29 +15,31 @@ const LIMIT: Duration = Duration::from_secs(3600);
 const SETTLES: Duration = Duration::from_millis(1500);
 /// How long the halves are apart: more than a detection.
 const APART: Duration = Duration::from_secs(1);
+/// Connections that were there before are reset by any move.
+const MOVED: &str = "0 datagrams, 0 new";
 const ONE_OWNER: &str = "≤ 200";
 
 /// A node is drained.
 #[track_caller]
 pub(super) fn drain(scene: &mut Scene<'_>, report: &mut Report, form: Form) {
-    let mut tally = Tally::new("drain");
+    let mut noticed = Noticed::new("drain", MOVED);
     for _ in Progress::new("the owner is drained", form.of(4, 30), LIMIT).samples() {
         let victim = scene.pick();
         let watching = scene.watch(&victim.addresses);
         scene.lab.drain(victim.node);
         scene.wait_left(&victim);
         thread::sleep(SETTLES);
-        watching.stop().iter().for_each(|watched| tally.note(watched));
+        watching.stop().iter().for_each(|watched| noticed.note(watched));
         scene.lab.end_drain(victim.node);
         thread::sleep(CALM);
     }
-    report.series.extend(tally.into_series());
+    report.tallies.push(noticed.into_tally());
 }
 
 /// Another node is preferred from now on.
 #[track_caller]
 pub(super) fn prefer(scene: &mut Scene<'_>, report: &mut Report, form: Form) {
-    let mut tally = Tally::new("another node is preferred");
+    let mut noticed = Noticed::new("another node is preferred", MOVED);
     for _ in Progress::new("another node is preferred", form.of(4, 30), LIMIT).samples() {
         let victim = scene.pick();
         let preferred = victim.node % scene.lab.nodes().len() + 1;
@@ -52,10 +54,10 @@ pub(super) fn prefer(scene: &mut Scene<'_>, report: &mut Report, form: Form) {
         );
         scene.wait_left(&victim);
         thread::sleep(SETTLES);
-        watching.stop().iter().for_each(|watched| tally.note(watched));
+        watching.stop().iter().for_each(|watched| noticed.note(watched));
     }
     advertise(scene, "{ipAddressPools: [segment]}");
-    report.series.extend(tally.into_series());
+    report.tallies.push(noticed.into_tally());
 }
 
 #[track_caller]
@@ -69,7 +71,7 @@ fn advertise(scene: &Scene<'_>, spec: &str) {
 #[track_caller]
 pub(super) fn partition(scene: &mut Scene<'_>, report: &mut Report, form: Form) {
     let what = "partition heals";
-    let mut tally = Tally::new(what);
+    let mut noticed = Noticed::new(what, "0 datagrams");
     let mut one_owner = Series::milliseconds(format!("{what}: until one owner is left")).aim(ONE_OWNER);
     for _ in Progress::new("a partition heals", form.of(4, 30), LIMIT).samples() {
         let victim = scene.pick();
@@ -81,13 +83,13 @@ pub(super) fn partition(scene: &mut Scene<'_>, report: &mut Report, form: Form) 
         apart.heal();
         thread::sleep(SETTLES);
         for watched in watching.stop() {
-            let doubled = watched.testimony.since(at).doubled();
-            let until = doubled.last().map_or(Duration::ZERO, |span| span.from + span.lasted - at);
-            one_owner.between(Duration::ZERO, until);
-            tally.note(&watched);
+            let watched = watched.since(at);
+            one_owner.between(Duration::ZERO, watched.two_until(at));
+            noticed.note(&watched);
         }
     }
-    report.series.extend(tally.into_series().into_iter().chain([one_owner]));
+    report.series.push(one_owner);
+    report.tallies.push(noticed.into_tally());
 }
 
 #[track_caller]

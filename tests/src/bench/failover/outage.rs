@@ -5,7 +5,7 @@ use std::thread;
 use std::time::Duration;
 
 use super::plot;
-use super::scene::{CALM, Scene, Tally, Victim, Watched, cut_off};
+use super::scene::{CALM, Noticed, Scene, Victim, Watched, cut_off};
 use crate::bench::report::Report;
 use crate::bench::series::Series;
 use crate::bench::{Form, Progress};
@@ -32,7 +32,7 @@ struct Outages {
     waits: Series,
     resets: Series,
     vrrp: [Series; 2],
-    healed: Tally,
+    healed: Noticed,
     one_owner: Series,
 }
 
@@ -45,7 +45,7 @@ impl Outages {
             waits: gap("longest wait on a held connection"),
             resets: Series::new(format!("{what}: held connections reset, of 100"), ""),
             vrrp: [gap("outage with VRRP, IPv4"), gap("outage with VRRP, IPv6")],
-            healed: Tally::new(&format!("{what} heals")),
+            healed: Noticed::new(&format!("{what} heals"), "0 datagrams"),
             one_owner: gap("heals: until one owner is left").aim(ONE_OWNER),
         }
     }
@@ -58,10 +58,11 @@ impl Outages {
         self.resets.count(seen.held.resets);
     }
 
-    fn into_series(self) -> Vec<Series> {
+    fn report(self, report: &mut Report) {
         let Self { ours, connections, waits, resets, vrrp, healed, one_owner } = self;
-        let healed = healed.into_series().into_iter().chain([one_owner]);
-        ours.into_iter().chain(vrrp).chain([connections, waits, resets]).chain(healed).collect()
+        report.series.extend(ours.into_iter().chain(vrrp));
+        report.series.extend([connections, waits, resets, one_owner]);
+        report.tallies.push(healed.into_tally());
     }
 }
 
@@ -82,7 +83,7 @@ pub(super) fn silent_cut(scene: &mut Scene<'_>, report: &mut Report, form: Form)
     }
     let pairs = [("FerriteLB", &outages.ours), ("VRRP, 0.1 s", &outages.vrrp)];
     report.notes.push(plot::write(&pairs, form));
-    report.series.extend(outages.into_series());
+    outages.report(report);
 }
 
 /// The owner sees it too.
@@ -92,7 +93,7 @@ pub(super) fn carrier_loss(scene: &mut Scene<'_>, report: &mut Report, form: For
     for number in Progress::new("the owner loses its carrier", form.of(4, 30), LIMIT).samples() {
         once(scene, &mut outages, number, |node| vec![node.unplug()]);
     }
-    report.series.extend(outages.into_series());
+    outages.report(report);
 }
 
 #[track_caller]
@@ -111,6 +112,9 @@ fn once(scene: &mut Scene<'_>, outages: &mut Outages, number: usize, fail: impl 
         series.between(Duration::ZERO, seen.longest_gap);
     }
     for (address, watched) in victim.addresses.iter().zip(watching.stop()) {
+        if watched.seen.datagrams.lost == 0 {
+            eprintln!("  … {address}: {}; {}", watched.seen, watched.testimony);
+        }
         outages.note(Family::of(*address), &watched);
     }
     if number < HEALS {
@@ -128,9 +132,8 @@ fn heal(scene: &Scene<'_>, outages: &mut Outages, victim: &Victim, faults: Vec<F
     faults.into_iter().for_each(Fault::heal);
     thread::sleep(SETTLES);
     for watched in watching.stop() {
-        let doubled = watched.testimony.since(at).doubled();
-        let until = doubled.last().map_or(Duration::ZERO, |span| span.from + span.lasted - at);
-        outages.one_owner.between(Duration::ZERO, until);
+        let watched = watched.since(at);
+        outages.one_owner.between(Duration::ZERO, watched.two_until(at));
         outages.healed.note(&watched);
     }
 }

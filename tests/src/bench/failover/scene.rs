@@ -8,6 +8,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::bench::apply_samples;
+use crate::bench::report::Tally;
 use crate::bench::series::Series;
 use crate::fault::Fault;
 use crate::kube::light::Lab;
@@ -52,6 +53,19 @@ pub(super) struct Watching {
 pub(super) struct Watched {
     pub(super) seen: Seen,
     pub(super) testimony: Testimony,
+}
+
+impl Watched {
+    /// With what the witness saw from that moment of the wall clock on.
+    pub(super) fn since(self, from: Duration) -> Self {
+        Self { testimony: self.testimony.since(from), ..self }
+    }
+
+    /// How long after that moment two answered for the last time.
+    pub(super) fn two_until(&self, from: Duration) -> Duration {
+        let last = self.testimony.doubled().last().map(|span| span.from + span.lasted);
+        last.map_or(Duration::ZERO, |until| until.saturating_sub(from))
+    }
 }
 
 /// Changes that keep a Service's traffic on the node that it came to.
@@ -150,8 +164,10 @@ impl Watching {
     }
 }
 
-/// What clients and witness noticed of something that they should not notice.
-pub(super) struct Tally {
+/// What clients and witness noticed of one kind of event.
+pub(super) struct Noticed {
+    what: String,
+    aim: &'static str,
     datagrams: Series,
     connections: Series,
     delayed: Series,
@@ -161,32 +177,19 @@ pub(super) struct Tally {
     doubled: Series,
 }
 
-impl Tally {
-    pub(super) fn new(what: &str) -> Self {
-        let count = |of: &str| Series::new(format!("{what}: {of}"), "");
+impl Noticed {
+    pub(super) fn new(what: &str, aim: &'static str) -> Self {
+        let count = |of: &str| Series::new(of, "");
         Self {
-            datagrams: count("datagrams lost").aim("0"),
-            connections: count("new connections lost").aim("0"),
-            delayed: count("held connections that lost a segment"),
-            resets: count("held connections reset"),
-            dark: Series::milliseconds(format!("{what}: nobody answered ARP or NS")),
-            others: count("other owners that answered"),
-            doubled: Series::milliseconds(format!("{what}: two answered")),
-        }
-    }
-
-    /// For what happens to no connection either: the speaker goes, the node stays.
-    pub(super) fn of_nothing(what: &str, dark: &'static str) -> Self {
-        let Self { datagrams, connections, delayed, resets, dark: unanswered, others, doubled } =
-            Self::new(what);
-        Self {
-            datagrams,
-            connections,
-            delayed: delayed.aim("0"),
-            resets: resets.aim("0"),
-            dark: unanswered.aim(dark),
-            others: others.aim("0"),
-            doubled: doubled.aim("0"),
+            what: what.to_owned(),
+            aim,
+            datagrams: count("datagrams lost"),
+            connections: count("new connections lost"),
+            delayed: count("held: a segment lost"),
+            resets: count("held: reset"),
+            dark: Series::milliseconds("nobody answered"),
+            others: count("more MACs than one"),
+            doubled: Series::milliseconds("two answered"),
         }
     }
 
@@ -202,8 +205,9 @@ impl Tally {
         self.doubled.between(Duration::ZERO, testimony.doubled_for());
     }
 
-    pub(super) fn into_series(self) -> Vec<Series> {
-        let Self { datagrams, connections, delayed, resets, dark, others, doubled } = self;
-        vec![datagrams, connections, delayed, resets, dark, others, doubled]
+    pub(super) fn into_tally(self) -> Tally {
+        let Self { what, aim, datagrams, connections, delayed, resets, dark, others, doubled } = self;
+        let series = vec![datagrams, connections, delayed, resets, dark, others, doubled];
+        Tally { what, aim, series }
     }
 }
