@@ -78,7 +78,12 @@ fn a_change_is_told_once_and_also_when_events_were_lost() {
     inside(async || {
         addresses();
         let mut routes = Routes::open().unwrap();
-        assert!(tokio::time::timeout(SHORT, routes.changed()).await.is_err(), "nothing has changed");
+        let mut told = 0;
+        while tokio::time::timeout(SHORT, routes.changed()).await.is_ok() {
+            // The kernel adds routes of its own a while after an interface has come up.
+            told += 1;
+            assert!(told < 20, "nothing changes any more");
+        }
         ip("route add default via 192.0.2.254");
         routes.changed().await.unwrap();
         assert_eq!(gateways(&routes).await, ["near 192.0.2.254"]);
