@@ -299,6 +299,23 @@ fn a_drained_node_hands_its_addresses_over_before_it_lets_go() {
     }
 }
 
+#[test]
+fn an_address_that_is_asked_to_move_moves_without_a_loss() {
+    let (lab, addresses) = lab("ownership: move");
+    for address in addresses {
+        let first = owner(&lab, address);
+        let to = first % lab.nodes().len() + 1;
+        let (seen, testimony) = watched(&lab, address, || {
+            lab.move_to(address, to);
+            assert_eq!(wait_heir(&lab, address, first, 10 * SECOND), to);
+            thread::sleep(WHILE);
+        });
+        only_old_connections_lost(&seen);
+        assert!(dark(&testimony) <= 150 * MS, "{testimony}");
+        assert_eq!(testimony.reigns(), [first, to].map(|node| lab.node(node).mac()), "{testimony}");
+    }
+}
+
 /// Who hears whom breaks for a while; both halves are told apart by nothing but each other.
 fn parted(purpose: &str, api: Api) {
     let (lab, addresses) = lab(purpose);

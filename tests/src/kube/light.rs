@@ -2,10 +2,12 @@
 //! processes whose rights are those of `config/rbac` and no more.
 
 use std::fs;
+use std::net::IpAddr;
 use std::ops::Deref;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use api::{AddressOwner, address_owner};
 use k8s_openapi::api::core::v1::{Node, ServiceAccount};
 use serde_json::{Value, json};
 
@@ -155,6 +157,14 @@ impl Lab {
     fn annotate(&self, node: usize, drain: &Value) {
         let change = json!({ "metadata": { "annotations": { "ferritelb.io/drain": drain } } });
         self.plane.kube().cluster::<Node>().patch(self.topology.node(node).name(), &change);
+    }
+
+    /// Asks for an address to be moved to a node.
+    #[track_caller]
+    pub fn move_to(&self, address: IpAddr, node: usize) {
+        let change = json!({ "metadata": { "annotations": {
+            "ferritelb.io/move-to": self.topology.node(node).name() } } });
+        self.plane.kube().cluster::<AddressOwner>().patch(&address_owner::name(address), &change);
     }
 
     /// A node without power: nothing passes, carrier stays at the others, and its speaker is gone.

@@ -23,6 +23,7 @@ use crate::kube::light::Lab;
 /// by wish comes first.
 const ROWS: &[&str] = &[
     "prefer",
+    "move",
     "drain",
     "kill",
     "freeze",
@@ -74,6 +75,7 @@ fn on_the_segment(report: &mut Report, form: Form, wanted: impl Fn(&str) -> bool
             "carrier" => outage::carrier_loss(&mut scene, report, form),
             "kill" | "freeze" | "restart" => living::measure(&mut scene, report, form, row),
             "drain" => moves::drain(&mut scene, report, form),
+            "move" => moves::request(&mut scene, report, form),
             "prefer" => moves::prefer(&mut scene, report, form),
             "partition" => moves::partition(&mut scene, report, form),
             "idle" => idle::measure(&mut scene, report, form),

@@ -36,6 +36,22 @@ pub(super) fn drain(scene: &mut Scene<'_>, report: &mut Report, form: Form) {
     report.tallies.push(noticed.into_tally());
 }
 
+/// An address is asked to move.
+#[track_caller]
+pub(super) fn request(scene: &mut Scene<'_>, report: &mut Report, form: Form) {
+    let mut noticed = Noticed::new("move", MOVED);
+    for _ in Progress::new("the address is moved", form.of(4, 30), LIMIT).samples() {
+        let victim = scene.pick();
+        let to = victim.node % scene.lab.nodes().len() + 1;
+        let watching = scene.watch(&victim.addresses);
+        victim.addresses.iter().for_each(|address| scene.lab.move_to(*address, to));
+        scene.wait_left(&victim);
+        thread::sleep(SETTLES);
+        watching.stop().iter().for_each(|watched| noticed.note(watched));
+    }
+    report.tallies.push(noticed.into_tally());
+}
+
 /// Another node is preferred from now on.
 #[track_caller]
 pub(super) fn prefer(scene: &mut Scene<'_>, report: &mut Report, form: Form) {
