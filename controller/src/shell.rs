@@ -196,19 +196,12 @@ impl Doors {
             Effect::Status(kind, name, status) => {
                 self.writer.put(object(kind, name), Write::ApplyStatus(status))
             }
-            Effect::Event(Notice { service, uid, pool, severity, reason, note }) => {
+            Effect::Event(Notice { service, uid, pool, severity, action, reason, note }) => {
                 info!(%service, reason, note, "decided");
                 let subject = Subject::of::<Service>(&Key::from(&service), uid);
                 let group =
                     pool.map(|(name, uid)| Subject::of::<IpAddressPool>(&Key::cluster(name.as_str()), uid));
-                self.events.publish(Event {
-                    subject,
-                    group,
-                    severity,
-                    action: "Allocate",
-                    reason: reason.into(),
-                    note,
-                });
+                self.events.publish(Event { subject, group, severity, action, reason: reason.into(), note });
             }
         }
     }

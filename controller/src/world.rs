@@ -101,6 +101,8 @@ pub(crate) struct Notice {
     /// The pool that it is about, with its uid: where too much is said at once, it is said of the pool.
     pub(crate) pool: Option<(PoolName, String)>,
     pub(crate) severity: Severity,
+    /// What was done or tried, in one word.
+    pub(crate) action: &'static str,
     pub(crate) reason: &'static str,
     pub(crate) note: String,
 }

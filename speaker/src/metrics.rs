@@ -44,6 +44,13 @@ struct ByInterface {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ByStation {
+    interface: String,
+    kind: &'static str,
+    mac: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct ByPeer {
     peer: String,
 }
@@ -56,7 +63,7 @@ pub(crate) struct Metrics {
     owned: Gauge,
     frames: Family<ByInterface, Counter>,
     malformed: Family<ByInterface, Counter>,
-    foreign: Counter,
+    foreign: Family<ByStation, Counter>,
     dropped: Counter,
     strangers: Counter,
     session_up: Family<ByPeer, Gauge>,
@@ -79,7 +86,7 @@ impl Metrics {
             owned: Gauge::default(),
             frames: Family::default(),
             malformed: Family::default(),
-            foreign: Counter::default(),
+            foreign: Family::default(),
             dropped: Counter::default(),
             strangers: Counter::default(),
             session_up: Family::default(),
@@ -119,7 +126,12 @@ impl Metrics {
         );
         all.register("l2_frames", "ARP and NDP frames, by what became of them", self.frames.clone());
         all.register("l2_malformed", "Frames that were dropped as malformed", self.malformed.clone());
-        all.register("l2_foreign_answers", "Claims of our addresses by other stations", self.foreign.clone());
+        all.register(
+            "l2_foreign_answers",
+            "Claims of our addresses by other stations, at most one a second for each address; the stations of an \
+             interface that come when 32 have are counted together, as other",
+            self.foreign.clone(),
+        );
         all.register("l2_frames_dropped", "Frames that the interface did not take", self.dropped.clone());
     }
 
@@ -161,8 +173,8 @@ impl Metrics {
         self.dropped.inc();
     }
 
-    pub(crate) fn foreign_answer(&self) {
-        self.foreign.inc();
+    pub(crate) fn foreign_answer(&self, interface: &str, kind: &'static str, mac: String) {
+        self.foreign.get_or_create(&ByStation { interface: interface.to_owned(), kind, mac }).inc();
     }
 
     pub(crate) fn stranger(&self) {

@@ -1,42 +1,67 @@
 //! Writes into each AddressOwner whose address this node owns that it does. Once for each claim, and only over a
-//! lesser one: two speakers never fight over an object, because claims are in one order.
+//! lesser one: two speakers never fight over an object, because claims are in one order. Whether another station
+//! has the address too is written with it, when that changes.
 
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::time::{Duration, Instant};
 
-use api::{AddressOwner, AddressOwnerStatus, address_owner};
+use api::condition::{CONFLICT, Status};
+use api::{AddressOwner, AddressOwnerStatus, Condition, address_owner};
 use cluster::{Key, Object, Write, Writer};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition as Written, Time};
 use liveness::Ownership;
 use names::{Mac, NodeName};
+use netio::clock;
 use serde_json::json;
+use tokio::time::MissedTickBehavior;
 
+use crate::engine::port::{Rival, SILENT};
 use crate::latest;
 use crate::status::wall_time;
+
+/// How often it is looked whether a station that an earlier life of this speaker saw is gone.
+const LOOK: Duration = Duration::from_mins(1);
 
 /// An address that this node owns on an interface.
 #[derive(Debug, Clone)]
 pub(crate) struct Owned {
     pub(crate) interface: String,
     pub(crate) mac: Mac,
+    /// Who else says that it has it.
+    pub(crate) rival: Option<Rival>,
     pub(crate) ownership: Ownership,
 }
 
+/// The same, since this speaker is sure of it.
+#[derive(Debug)]
+struct Held {
+    owned: Owned,
+    since: Instant,
+}
+
 /// What an AddressOwner says of who answers.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) struct Recorded {
     pub(crate) node: Option<String>,
     pub(crate) generation: i64,
     pub(crate) epoch: i64,
+    /// Whether another station answers too.
+    pub(crate) conflict: Option<Written>,
 }
 
 impl Recorded {
     pub(crate) fn of(owner: &AddressOwner) -> Self {
         let status = owner.status.as_ref();
+        let mut conditions = status.into_iter().flat_map(|status| &status.conditions);
+        let conflict = conditions.find(|condition| condition.type_ == CONFLICT);
         Self {
             node: status.and_then(|status| status.node.clone()),
             generation: status.and_then(|status| status.generation).unwrap_or_default(),
             epoch: status.and_then(|status| status.epoch).unwrap_or_default(),
+            conflict: conflict.cloned(),
         }
     }
 }
@@ -51,18 +76,21 @@ pub(crate) struct Inputs {
 
 /// Runs for as long as the speaker does.
 pub(crate) async fn run(mut inputs: Inputs, writer: Writer) {
-    let mut owned: BTreeMap<IpAddr, Owned> = BTreeMap::new();
+    let mut held: BTreeMap<IpAddr, Held> = BTreeMap::new();
     let mut recorded: BTreeMap<IpAddr, Recorded> = BTreeMap::new();
+    let mut look = tokio::time::interval(LOOK);
+    look.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         let changed: Vec<_> = tokio::select! {
-            changes = inputs.owned.take() => take_in(&mut owned, changes),
-            changes = inputs.recorded.take() => take_in(&mut recorded, changes),
+            changes = inputs.owned.take() => hold(&mut held, changes),
+            changes = inputs.recorded.take() => record(&mut recorded, changes),
+            _ = look.tick() => held.keys().copied().collect(),
         };
         for address in changed {
-            let (Some(owned), Some(recorded)) = (owned.get(&address), recorded.get_mut(&address)) else {
+            let (Some(held), Some(recorded)) = (held.get(&address), recorded.get_mut(&address)) else {
                 continue;
             };
-            if let Some(status) = news(&inputs.node, owned, recorded) {
+            if let Some(status) = news(&inputs.node, held, recorded, clock::now()) {
                 let object = Object::of::<AddressOwner>(Key::cluster(address_owner::name(address)));
                 writer.put(object, Write::ApplyStatus(json!({ "status": status })));
             }
@@ -70,28 +98,52 @@ pub(crate) async fn run(mut inputs: Inputs, writer: Writer) {
     }
 }
 
-fn take_in<V>(known: &mut BTreeMap<IpAddr, V>, changes: BTreeMap<IpAddr, Option<V>>) -> Vec<IpAddr> {
+fn hold(held: &mut BTreeMap<IpAddr, Held>, changes: BTreeMap<IpAddr, Option<Owned>>) -> Vec<IpAddr> {
+    let changed = changes.keys().copied().collect();
+    for (address, owned) in changes {
+        let since = held.remove(&address).map_or_else(clock::now, |before| before.since);
+        if let Some(owned) = owned {
+            held.insert(address, Held { owned, since });
+        }
+    }
+    changed
+}
+
+fn record(
+    recorded: &mut BTreeMap<IpAddr, Recorded>,
+    changes: BTreeMap<IpAddr, Option<Recorded>>,
+) -> Vec<IpAddr> {
     let changed = changes.keys().copied().collect();
     for (address, value) in changes {
         match value {
-            Some(value) => known.insert(address, value),
-            None => known.remove(&address),
+            Some(value) => recorded.insert(address, value),
+            None => recorded.remove(&address),
         };
     }
     changed
 }
 
-/// What is to be written, if the record is of a lesser claim.
-fn news(node: &NodeName, owned: &Owned, recorded: &mut Recorded) -> Option<AddressOwnerStatus> {
+/// What is to be written, if the record is of a lesser claim, or says otherwise of another station.
+fn news(node: &NodeName, held: &Held, recorded: &mut Recorded, now: Instant) -> Option<AddressOwnerStatus> {
     let number = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
+    let Held { owned, .. } = held;
     let Ownership { generation, epoch, since, cause } = &owned.ownership;
-    let now =
-        Recorded { node: Some(node.to_string()), generation: number(*generation), epoch: number(*epoch) };
-    let order = |recorded: &Recorded| (recorded.generation, recorded.epoch);
-    if recorded.node.is_some() && order(recorded) >= order(&now) {
+    let (generation, epoch) = (number(*generation), number(*epoch));
+    let is_mine = recorded.node.as_deref() == Some(node.as_str());
+    let before = recorded.conflict.as_ref().filter(|_| is_mine);
+    let conflict = conflict(node, held, before, now);
+    let order = (recorded.generation, recorded.epoch).cmp(&(generation, epoch));
+    let is_news = match order {
+        _ if recorded.node.is_none() => true,
+        Ordering::Less => true,
+        Ordering::Equal => is_mine && conflict.as_ref() != before,
+        Ordering::Greater => false,
+    };
+    if !is_news {
         return None;
     }
-    recorded.clone_from(&now);
+    *recorded = Recorded { node: Some(node.to_string()), generation, epoch, conflict };
+    let now = recorded.clone();
     Some(AddressOwnerStatus {
         node: now.node,
         interface: Some(owned.interface.clone()),
@@ -100,8 +152,37 @@ fn news(node: &NodeName, owned: &Owned, recorded: &mut Recorded) -> Option<Addre
         epoch: Some(now.epoch),
         since: Some(Time(wall_time(*since))),
         reason: Some(cause.to_string()),
-        conditions: Vec::new(),
+        conditions: now.conflict.into_iter().collect(),
     })
+}
+
+/// What is to be said of other stations that answer for the address, given what stands there.
+fn conflict(node: &NodeName, held: &Held, before: Option<&Written>, now: Instant) -> Option<Written> {
+    let Held { owned: Owned { interface, rival, .. }, since } = held;
+    let condition = match rival {
+        Some(Rival { mac, node: Some(other) }) => {
+            let why = format!(
+                "node {other} ({mac}) answers for it too on {interface} of {node}: the two do not hear each other"
+            );
+            Condition::new(CONFLICT, Status::True, "OtherNode", why)
+        }
+        Some(Rival { mac, node: None }) => {
+            let why = format!(
+                "a station that is no node of the cluster, {mac}, answers for it too on {interface} of {node}"
+            );
+            Condition::new(CONFLICT, Status::True, "OtherStation", why)
+        }
+        None => {
+            let before = before?;
+            let is_over = now.saturating_duration_since(*since) >= SILENT;
+            if before.status != Status::True.as_str() || !is_over {
+                return Some(before.clone());
+            }
+            let why = format!("no other station has answered for it in {} minutes", SILENT.as_secs() / 60);
+            Condition::new(CONFLICT, Status::False, "Gone", why)
+        }
+    };
+    Some(condition.written(before.map(std::slice::from_ref).unwrap_or_default(), Timestamp::now()))
 }
 
 #[cfg(test)]
@@ -113,13 +194,19 @@ mod tests {
 
     use super::*;
 
-    fn owned(generation: u64, epoch: u64) -> Owned {
-        let ownership = Ownership { generation, epoch, since: Instant::now(), cause: Cause::New };
-        Owned { interface: "eth0".into(), mac: Mac::new([2, 0, 0, 0, 0, 1]), ownership }
+    fn held(generation: u64, epoch: u64, rival: Option<Rival>) -> Held {
+        let since = Instant::now();
+        let ownership = Ownership { generation, epoch, since, cause: Cause::New };
+        let mac = Mac::new([2, 0, 0, 0, 0, 1]);
+        Held { owned: Owned { interface: "eth0".into(), mac, rival, ownership }, since }
+    }
+
+    fn rival(low: u8, node: Option<&str>) -> Option<Rival> {
+        Some(Rival { mac: Mac::new([2, 0, 0, 0, 9, low]), node: node.map(NodeName::new) })
     }
 
     fn recorded(node: Option<&str>, generation: i64, epoch: i64) -> Recorded {
-        Recorded { node: node.map(str::to_owned), generation, epoch }
+        Recorded { node: node.map(str::to_owned), generation, epoch, conflict: None }
     }
 
     #[test]
@@ -135,9 +222,45 @@ mod tests {
         ];
         for (mut recorded, expected) in cases {
             let what = format!("{recorded:?}");
-            let status = news(&me, &owned(1, 2), &mut recorded);
+            let held = held(1, 2, None);
+            let status = news(&me, &held, &mut recorded, held.since);
             assert_eq!(status.is_some(), expected, "{what}");
-            assert_eq!(news(&me, &owned(1, 2), &mut recorded), None, "{what}, again");
+            assert_eq!(news(&me, &held, &mut recorded, held.since), None, "{what}, again");
         }
+    }
+
+    #[test]
+    fn another_station_is_written_when_it_comes_changes_and_goes() {
+        let me = NodeName::new("n1");
+        let mut recorded = recorded(Some("n1"), 1, 2);
+        let mut say = |rival: Option<Rival>, later: Duration| {
+            let held = held(1, 2, rival);
+            let status = news(&me, &held, &mut recorded, held.since + later)?;
+            let [condition] = &status.conditions[..] else { panic!("{status:?}") };
+            Some(format!("{} {}: {}", condition.status, condition.reason, condition.message))
+        };
+        assert_eq!(say(None, SILENT), None, "nothing was ever wrong");
+        let stranger = "True OtherStation: a station that is no node of the cluster, 02:00:00:00:09:01, answers for \
+                        it too on eth0 of n1";
+        assert_eq!(say(rival(1, None), Duration::ZERO).as_deref(), Some(stranger));
+        assert_eq!(say(rival(1, None), Duration::ZERO), None, "once");
+        let node = "True OtherNode: node n2 (02:00:00:00:09:02) answers for it too on eth0 of n1: the two do not \
+                    hear each other";
+        assert_eq!(say(rival(2, Some("n2")), Duration::ZERO).as_deref(), Some(node));
+        assert_eq!(say(None, SILENT / 2), None, "a speaker that was restarted has seen nobody yet");
+        let gone = "False Gone: no other station has answered for it in 5 minutes";
+        assert_eq!(say(None, SILENT).as_deref(), Some(gone));
+        assert_eq!(say(None, SILENT * 2), None, "once");
+    }
+
+    #[test]
+    fn what_another_node_said_of_other_stations_goes_with_its_claim() {
+        let me = NodeName::new("n1");
+        let said = conflict(&NodeName::new("n2"), &held(1, 1, rival(1, None)), None, Instant::now());
+        let mut recorded = Recorded { conflict: said, ..recorded(Some("n2"), 1, 1) };
+        let held = held(1, 2, None);
+        assert_eq!(news(&me, &held, &mut recorded, held.since).unwrap().conditions, []);
+        let mut greater = Recorded { node: Some("n2".into()), ..recorded.clone() };
+        assert_eq!(news(&me, &self::held(1, 2, rival(1, None)), &mut greater, held.since), None);
     }
 }

@@ -89,7 +89,7 @@ impl SeenNode {
 }
 
 /// What has to be done so that the world's plan is so: want minus have.
-#[derive(Debug, Default, PartialEq, Eq)]
+#[derive(Debug, Default, PartialEq)]
 pub(crate) struct Commands {
     /// Who may answer for an address from now on; `None`: nobody, because no Service has it.
     pub(crate) l2: BTreeMap<IpAddr, Option<Elected>>,

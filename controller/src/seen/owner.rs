@@ -38,6 +38,11 @@ impl SeenOwner {
         }
     }
 
+    /// What the speaker that answers says of others that do.
+    pub(crate) fn conflict(&self) -> Option<&Written> {
+        self.conditions.iter().find(|one| one.type_ == api::condition::CONFLICT)
+    }
+
     /// What stands there of conditions.
     pub(crate) fn conditions(&self) -> &[Written] {
         &self.conditions

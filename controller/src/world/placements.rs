@@ -11,6 +11,7 @@ use announce::{Arrival, ControlPlane, Load, Node, Pool, Reason, Rebalance, Touch
 use api::{Condition, Placed, SliceEndpoints, SliceName, Slices};
 use cluster::Write;
 use ipnetwork::IpNetwork;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition as Written;
 use k8s_openapi::jiff::Timestamp;
 use names::{AdvertisementName, Labels, NodeName, PoolName, ServiceKey};
 
@@ -107,7 +108,15 @@ impl World {
     }
 
     pub(super) fn apply_owner(&mut self, address: IpAddr, seen: Option<SeenOwner>, now: Now) {
+        let said = |placements: &Placements| placements.conflict(address).cloned();
+        let (is_new, before) = (!self.placements.owners.contains_key(&address), said(&self.placements));
         self.placements.see(address, seen, now);
+        // What stood there when it was listed was told before.
+        if let Some(now) = said(&self.placements).filter(|_| !is_new && self.decides())
+            && before.is_none_or(|before| (&before.status, &before.message) != (&now.status, &now.message))
+        {
+            self.tell_conflict(address, &now);
+        }
     }
 }
 
@@ -130,6 +139,16 @@ impl Placements {
             metrics,
             effects: Vec::new(),
         }
+    }
+
+    /// The Services that an address is of.
+    pub(super) fn holders(&self, address: IpAddr) -> impl Iterator<Item = &ServiceKey> {
+        self.view.holders(address).map(|(key, _)| key)
+    }
+
+    /// What the speaker that answers says of others that do.
+    fn conflict(&self, address: IpAddr) -> Option<&Written> {
+        self.owners.get(&address)?.seen.as_ref()?.conflict()
     }
 
     pub(super) fn take_effects(&mut self) -> Vec<Effect> {

@@ -9,6 +9,7 @@ use api::service::{Moving, Outcome, release_patch};
 use api::{Condition, LoadBalancer};
 use cluster::Severity;
 use ipam::{Adopted, Decision, Refusal};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition as Written;
 use k8s_openapi::jiff::Timestamp;
 use names::{PoolName, ServiceKey};
 use serde_json::Value;
@@ -193,6 +194,22 @@ impl World {
         known.is_some()
     }
 
+    /// Has the Services that an address is of tell that another station answers for it too, or no longer does.
+    pub(super) fn tell_conflict(&mut self, address: IpAddr, said: &Written) {
+        let (severity, reason) = if said.status == Status::True.as_str() {
+            (Severity::Warning, "AddressConflict")
+        } else {
+            (Severity::Normal, "AddressConflictOver")
+        };
+        let note = format!("{address}: {}", said.message);
+        let holders: Vec<_> = self.placements.holders(address).cloned().collect();
+        for key in holders {
+            let Some(known) = self.services.get(&key) else { continue };
+            let notice = notice(&key, known, severity, reason, note.clone());
+            self.effects.push(Effect::Event(Notice { action: "Announce", ..notice }));
+        }
+    }
+
     /// Counts nobody any more among those that wait.
     pub(super) fn forget_waits(&mut self) {
         for known in self.services.values_mut() {
@@ -312,7 +329,15 @@ fn notice(
     reason: &'static str,
     note: String,
 ) -> Notice {
-    Notice { service: key.clone(), uid: known.uid.clone(), pool: None, severity, reason, note }
+    Notice {
+        service: key.clone(),
+        uid: known.uid.clone(),
+        pool: None,
+        severity,
+        action: "Allocate",
+        reason,
+        note,
+    }
 }
 
 fn granted(decision: &Decision) -> String {

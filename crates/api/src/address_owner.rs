@@ -39,7 +39,18 @@ use crate::{Invalid, schema};
     printcolumn(name = "Interface", type_ = "string", json_path = ".status.interface"),
     printcolumn(name = "Since", type_ = "date", json_path = ".status.since"),
     printcolumn(name = "Reason", type_ = "string", priority = 1, json_path = ".status.reason"),
-    printcolumn(name = "MAC", type_ = "string", priority = 1, json_path = ".status.mac")
+    printcolumn(
+        name = "Conflict",
+        type_ = "string",
+        json_path = r#".status.conditions[?(@.type=="Conflict")].status"#
+    ),
+    printcolumn(name = "MAC", type_ = "string", priority = 1, json_path = ".status.mac"),
+    printcolumn(
+        name = "Other",
+        type_ = "string",
+        priority = 1,
+        json_path = r#".status.conditions[?(@.type=="Conflict")].message"#
+    )
 )]
 #[serde(rename_all = "camelCase")]
 pub struct AddressOwnerSpec {
@@ -108,7 +119,8 @@ pub struct AddressOwnerStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::text")]
     pub reason: Option<String>,
-    /// Moved: whether it was moved where it was last asked to be, and if not, why.
+    /// Moved: whether it was moved where it was last asked to be, and if not, why. Conflict: whether another station
+    /// on the segment answers for it too.
     #[serde(default)]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
     pub conditions: Vec<Condition>,

@@ -33,6 +33,8 @@ pub const EXPIRED: &str = "Expired";
 pub const PENDING: &str = "Pending";
 /// On an AddressOwner: it was moved where somebody asked for it to be.
 pub const MOVED: &str = "Moved";
+/// On an AddressOwner: another station answers for the address too.
+pub const CONFLICT: &str = "Conflict";
 /// The API server refuses longer messages.
 const MAX_MESSAGE: usize = 32_768;
 

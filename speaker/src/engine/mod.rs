@@ -7,7 +7,7 @@ pub(crate) mod l2;
 pub(crate) mod listener;
 pub(crate) mod networks;
 pub(crate) mod peer;
-mod port;
+pub(crate) mod port;
 pub(crate) mod surroundings;
 mod wire;
 

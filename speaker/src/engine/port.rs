@@ -2,6 +2,7 @@
 //! their sockets and their clock. Between the two there is no channel and no other task: a speaker that thaws after a
 //! freeze first notices the time, and only then looks at what was asked meanwhile.
 
+mod rivals;
 mod shell;
 
 use std::collections::BTreeMap;
@@ -17,6 +18,7 @@ use crate::engine::surroundings::Surroundings;
 use crate::latest;
 use crate::metrics::Metrics;
 use crate::owners::Owned;
+pub(crate) use rivals::{Rival, SILENT};
 use shell::Shell;
 
 const REPORT: Duration = Duration::from_secs(1);

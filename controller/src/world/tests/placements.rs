@@ -678,3 +678,30 @@ proptest! {
         prop_assert_eq!(written, Vec::<String>::new());
     }
 }
+
+#[test]
+fn a_service_tells_once_of_another_station_that_answers_for_its_address() {
+    let mut cluster = cluster_of(&["n1", "n2"]);
+    cluster.expose("web", json!({}));
+    cluster.expose("other", json!({}));
+    let [address, _] = &names(&cluster)[..] else { panic!("{:?}", names(&cluster)) };
+    answers(&mut cluster, address, "n1");
+    cluster.events();
+    let say = |cluster: &mut Cluster, status: &str, message: &str| {
+        let condition = json!({
+            "type": "Conflict", "status": status, "reason": "R", "message": message,
+            "lastTransitionTime": "2026-11-22T00:00:00Z",
+        });
+        cluster.patch_owner(address, &json!({ "status": { "conditions": [condition] } }));
+        let notes: Vec<_> = cluster.notices.iter().map(|notice| notice.note.clone()).collect();
+        (cluster.events(), notes)
+    };
+    let told = |what: &'static str| vec![("web".to_owned(), what)];
+    let (events, notes) = say(&mut cluster, "True", "02:01");
+    assert_eq!(events, told("AddressConflict"));
+    assert_eq!(notes, [format!("{address}: 02:01")]);
+    cluster.patch_owner(address, &json!({ "status": { "since": "2026-11-22T00:00:01Z" } }));
+    assert_eq!(cluster.events(), [], "that is no news of it");
+    assert_eq!(say(&mut cluster, "True", "02:02").0, told("AddressConflict"));
+    assert_eq!(say(&mut cluster, "False", "gone").0, told("AddressConflictOver"));
+}

@@ -127,6 +127,11 @@ impl Node {
         self.peers.values().filter_map(Peer::mac).collect()
     }
 
+    /// The speaker whose MAC it is.
+    pub fn name_of_mac(&self, mac: Mac) -> Option<&NodeName> {
+        self.peers.values().find(|peer| peer.mac() == Some(mac)).map(|peer| &peer.name)
+    }
+
     /// Whether this node hears nobody, nor does any witness answer.
     pub fn is_isolated(&self) -> bool {
         self.isolation.is_isolated()

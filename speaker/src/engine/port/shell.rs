@@ -10,6 +10,7 @@ use names::Mac;
 use netio::{DatagramSocket, Filter, FrameSocket, Membership, Promiscuity, Reception, clock};
 use tracing::{debug, info, warn};
 
+use super::rivals::{Rival, Rivals};
 use super::{BUFFER, Ballot, Port};
 use crate::engine::surroundings::Surroundings;
 use crate::owners::Owned;
@@ -38,6 +39,7 @@ pub(super) struct Shell {
     owned: usize,
     /// Addresses of which the cluster is to be told.
     tell: BTreeSet<IpAddr>,
+    rivals: Rivals,
     mac: Mac,
     settings: Option<Layer2>,
     departing: Option<(Departure, Instant)>,
@@ -66,6 +68,7 @@ impl Shell {
             awaited: BTreeMap::new(),
             owned: 0,
             tell: BTreeSet::new(),
+            rivals: Rivals::default(),
             mac: first.link.mac,
             settings: None,
             departing: None,
@@ -225,6 +228,9 @@ impl Shell {
         if answer != Answer::Silent {
             self.missing.push(address);
         }
+        if answer != Answer::Owned {
+            self.rivals.forget(address);
+        }
         let interface = &self.port.name;
         match answer {
             Answer::Owned => {
@@ -268,6 +274,7 @@ impl Shell {
             let owned = self.node.ownership(address).map(|ownership| Owned {
                 interface: self.port.name.clone(),
                 mac: self.mac,
+                rival: self.rivals.of(address).cloned(),
                 ownership,
             });
             (address, owned)
@@ -298,10 +305,7 @@ impl Shell {
                 }
             }
             l2::Output::Foreign { address, mac, station } => {
-                if station == l2::Station::Stranger {
-                    self.port.metrics.foreign_answer();
-                    warn!(interface, %address, %mac, "another station claims this address");
-                }
+                self.notice(now, address, mac, station);
                 self.node.handle_foreign(now, address, mac);
                 return true;
             }
@@ -313,6 +317,31 @@ impl Shell {
         false
     }
 
+    /// Another station has an address that is answered for here.
+    fn notice(&mut self, now: Instant, address: IpAddr, mac: Mac, station: l2::Station) {
+        let node = self.node.name_of_mac(mac).cloned();
+        let interface = &self.port.name;
+        let kind = if node.is_some() || station == l2::Station::Speaker { "speaker" } else { "stranger" };
+        self.port.metrics.foreign_answer(interface, kind, self.rivals.label(mac));
+        let owned = self.node.ownership(address).is_some();
+        // A speaker that covers says the MAC of a node that may be none by now.
+        if !owned || (node.is_none() && station == l2::Station::Speaker) {
+            return;
+        }
+        if self.rivals.see(now, address, Rival { mac, node: node.clone() }) {
+            warn!(interface, %address, %mac, ?node, "another station has this address too");
+            self.tell.insert(address);
+        }
+    }
+
+    /// Asks for some of the owned addresses, in nobody's name: a station that has one too says so.
+    fn look_around(&mut self, now: Instant) {
+        for address in self.rivals.next_asked(now, self.responder.owned()) {
+            self.responder.ask(now, address, Question::Duplicate);
+        }
+        self.tell.extend(self.rivals.take_gone(now));
+    }
+
     /// Tells what was counted, and stops hearing of what was given up. Not at once, because replacing the filter costs
     /// a millisecond where there are a thousand addresses, and they may be given up one by one.
     pub(super) fn report(&mut self) -> Result<(), netio::Error> {
@@ -320,6 +349,8 @@ impl Shell {
         self.port.metrics.l2_stats(&self.port.name, &self.reported, now);
         self.reported.clone_from(now);
         self.responder.set_speakers(clock::now(), self.node.macs());
+        self.look_around(clock::now());
+        self.act(clock::now())?;
         let watched: Filter = self.responder.watched().collect();
         if watched != self.filter {
             self.filter = watched;
