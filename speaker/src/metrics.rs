@@ -1,5 +1,7 @@
 //! What the speaker counts.
 
+mod liveness;
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -65,6 +67,7 @@ pub(crate) struct Metrics {
     malformed: Family<ByInterface, Counter>,
     foreign: Family<ByStation, Counter>,
     dropped: Counter,
+    liveness: liveness::Liveness,
     strangers: Counter,
     session_up: Family<ByPeer, Gauge>,
     prefixes: Family<ByPeer, Gauge>,
@@ -88,6 +91,7 @@ impl Metrics {
             malformed: Family::default(),
             foreign: Family::default(),
             dropped: Counter::default(),
+            liveness: liveness::Liveness::default(),
             strangers: Counter::default(),
             session_up: Family::default(),
             prefixes: Family::default(),
@@ -100,6 +104,7 @@ impl Metrics {
         all.register("build", "The version that runs", build);
         metrics.register_announcing(all);
         metrics.register_l2(all);
+        metrics.liveness.register(all);
         metrics.register_bgp(all);
         metrics
     }
@@ -150,6 +155,11 @@ impl Metrics {
             "NOTIFICATION messages sent and received",
             self.notifications.clone(),
         );
+    }
+
+    /// Of heartbeats and of the election.
+    pub(crate) fn liveness(&self) -> &liveness::Liveness {
+        &self.liveness
     }
 
     pub(crate) fn announced_l2(&self, took: Duration) {

@@ -1,5 +1,6 @@
 //! Wires the world to the doors: starts every task, and notices the end of each.
 
+use std::collections::BTreeSet;
 use std::error::Error;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
@@ -52,6 +53,8 @@ struct Engines {
     /// How the speaker ends when it is told to.
     leaves: watch::Sender<Departure>,
     settings: watch::Sender<api::Layer2>,
+    /// The nodes that run a speaker, or did.
+    speakers: watch::Sender<BTreeSet<NodeName>>,
 }
 
 type Tasks = JoinSet<Result<(), Box<dyn Error + Send + Sync>>>;
@@ -153,7 +156,8 @@ fn start_engines(
         settings: settings_known,
     };
     let (owned, owned_here) = latest::channel();
-    let layer2 = start_l2(l2::Engine::new(me.clone(), seed, metrics.clone(), owned), inputs)?;
+    let (hearing, heard) = latest::channel();
+    let layer2 = start_l2(l2::Engine::new(me.clone(), seed, metrics.clone(), owned, hearing), inputs)?;
     let (recorded, records) = latest::channel();
     let writer = Writer::new();
     let inputs = owners::Inputs { node: me.clone(), owned: owned_here, recorded: records };
@@ -170,17 +174,20 @@ fn start_engines(
     tasks.spawn(listener::run(accept, v4, v6).map(Ok));
 
     let (uid, uid_known) = watch::channel(None);
+    let (speakers, speakers_known) = watch::channel(BTreeSet::new());
     let inputs = status::Inputs {
         node: me.clone(),
         uid: uid_known,
         sessions: sessions_changed,
         listening: [on_v4, on_v6],
         networks: networks_known,
+        hearing: heard,
+        speakers: speakers_known,
     };
     tasks.spawn(status::run(inputs, writer.clone()).map(Ok));
     tasks.spawn(writer.run(client.clone(), FIELD_MANAGER).map(Ok));
     let (leaves, _) = watch::channel(Departure::Restart);
-    Ok((Engines { l2, neighbours, recorded, routes, peers, uid, leaves, settings }, layer2, bgp))
+    Ok((Engines { l2, neighbours, recorded, routes, peers, uid, leaves, settings, speakers }, layer2, bgp))
 }
 
 /// The one task that owns the world.
@@ -219,7 +226,10 @@ async fn decide(
 
 impl Engines {
     fn carry_out(&self, commands: Commands, since: Instant) {
-        let Commands { l2, neighbours, recorded, peers, routes } = commands;
+        let Commands { l2, neighbours, speakers, recorded, peers, routes } = commands;
+        if let Some(speakers) = speakers {
+            self.speakers.send_replace(speakers);
+        }
         self.recorded.put(recorded);
         if let Some(neighbours) = neighbours {
             self.neighbours.send_replace(Some(neighbours));

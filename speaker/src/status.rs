@@ -1,6 +1,8 @@
 //! Keeps this node's SpeakerStatus as things are: at most one write a second, and none while nothing changes.
 
-use std::collections::BTreeMap;
+mod heartbeats;
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use api::condition::{BGP_LISTENING, Status};
@@ -9,12 +11,14 @@ use cluster::{Key, Object, Write, Writer};
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition as Written, Time};
 use names::{NodeName, PeerName};
-use netio::clock;
+use netio::{LinkIndex, clock};
 use serde_json::json;
 use tokio::sync::watch;
 
 use crate::engine::listener::Listening;
+use crate::engine::port::Report;
 use crate::latest;
+use heartbeats::Heartbeats;
 
 /// Changes that come within this are written together.
 const GATHER: Duration = Duration::from_millis(100);
@@ -30,6 +34,10 @@ pub(crate) struct Inputs {
     pub(crate) listening: [watch::Receiver<Listening>; 2],
     /// The node's networks, once the kernel has told of them.
     pub(crate) networks: watch::Receiver<Option<Vec<Network>>>,
+    /// Which speakers each interface does not hear.
+    pub(crate) hearing: latest::Receiver<LinkIndex, Option<(String, Report)>>,
+    /// The nodes that run a speaker, or did.
+    pub(crate) speakers: watch::Receiver<BTreeSet<NodeName>>,
 }
 
 /// A session's state, with the address that it is about.
@@ -42,6 +50,7 @@ pub(crate) struct Session {
 /// Runs for as long as the speaker does.
 pub(crate) async fn run(mut inputs: Inputs, writer: Writer) {
     let mut sessions: BTreeMap<PeerName, BgpSession> = BTreeMap::new();
+    let mut heartbeats = Heartbeats::default();
     let mut conditions: Vec<Written> = Vec::new();
     let mut before: Option<(String, SpeakerState)> = None;
     let [mut v4, mut v6] = inputs.listening;
@@ -52,6 +61,8 @@ pub(crate) async fn run(mut inputs: Inputs, writer: Writer) {
             Ok(()) = v4.changed() => {}
             Ok(()) = v6.changed() => {}
             Ok(()) = inputs.networks.changed() => {}
+            changes = inputs.hearing.take() => heartbeats.apply(changes),
+            Ok(()) = inputs.speakers.changed() => {}
             else => return,
         }
         tokio::time::sleep(GATHER).await;
@@ -59,8 +70,11 @@ pub(crate) async fn run(mut inputs: Inputs, writer: Writer) {
         // A status without them would say that the node has none.
         let Some(networks) = inputs.networks.borrow_and_update().clone() else { continue };
         let listening = [v4.borrow_and_update().clone(), v6.borrow_and_update().clone()];
-        conditions = vec![listening_condition(&listening).written(&conditions, Timestamp::now())];
+        heartbeats.set_speakers(inputs.speakers.borrow_and_update().clone());
+        let now = [listening_condition(&listening), heartbeats.condition(&inputs.node)];
+        conditions = now.iter().map(|now| now.written(&conditions, Timestamp::now())).collect();
         let state = SpeakerState::new(sessions.values().cloned().collect(), networks, conditions.clone());
+        let state = SpeakerState { unheard: heartbeats.unheard(), ..state };
         let now = Some((uid, state));
         if now != before {
             if let Some((uid, state)) = &now {

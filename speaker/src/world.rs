@@ -95,6 +95,8 @@ pub(crate) struct Commands {
     pub(crate) l2: BTreeMap<IpAddr, Option<Elected>>,
     /// The other speakers, where they changed.
     pub(crate) neighbours: Option<Arc<Neighbours>>,
+    /// The nodes that run a speaker, or did, where they changed.
+    pub(crate) speakers: Option<BTreeSet<NodeName>>,
     /// The peers of this node. `None`: no longer one.
     pub(crate) peers: BTreeMap<PeerName, Option<PeerSettings>>,
     /// What the records say of who answers, where that changed.
@@ -122,6 +124,7 @@ pub(crate) struct World {
     layer2: Layer2,
     neighbours: Arc<Neighbours>,
     neighbours_changed: bool,
+    speakers_changed: bool,
     /// What has changed in the records of who answers.
     recorded: BTreeMap<IpAddr, Option<Recorded>>,
 }
@@ -152,6 +155,7 @@ impl World {
             layer2: Layer2::default(),
             neighbours: Arc::default(),
             neighbours_changed: true,
+            speakers_changed: true,
             recorded: BTreeMap::new(),
         }
     }
@@ -230,10 +234,12 @@ impl World {
     }
 
     fn set_speaker(&mut self, node: NodeName, networks: Option<Vec<IpNetwork>>) -> Touched {
-        match networks {
+        let is_there = networks.is_some();
+        let before = match networks {
             Some(networks) => self.networks.insert(node.clone(), networks),
             None => self.networks.remove(&node),
         };
+        self.speakers_changed |= before.is_some() != is_there;
         self.set_neighbour(node);
         Touched::Addresses(BTreeSet::new())
     }
@@ -298,6 +304,9 @@ impl World {
         }
         if std::mem::take(&mut self.neighbours_changed) {
             commands.neighbours = Some(Arc::clone(&self.neighbours));
+        }
+        if std::mem::take(&mut self.speakers_changed) {
+            commands.speakers = Some(self.networks.keys().cloned().collect());
         }
         commands.recorded = std::mem::take(&mut self.recorded);
         let touched = std::mem::replace(&mut self.touched, Touched::Addresses(BTreeSet::new()));

@@ -164,6 +164,16 @@ pub fn partition_one_way(from: &[&Host], to: &[&Host]) -> Fault {
     forwarding(from.first().expect("a side has a host").switch(), &deaf_to(from, to))
 }
 
+/// Between each two of the hosts nothing passes that is for that UDP port.
+#[track_caller]
+pub fn close_port(hosts: &[&Host], port: u16) -> Fault {
+    let pairs = hosts.iter().flat_map(|from| hosts.iter().map(move |to| (from.name(), to.name())));
+    let rule =
+        |(from, to): (&str, &str)| format!("iifname \"{from}\" oifname \"{to}\" udp dport {port} drop\n");
+    let rules: String = pairs.filter(|(from, to)| from != to).map(rule).collect();
+    forwarding(hosts.first().expect("there are hosts").switch(), &rules)
+}
+
 fn deaf_to(from: &[&Host], to: &[&Host]) -> String {
     let pairs = from.iter().flat_map(|from| to.iter().map(move |to| (from.name(), to.name())));
     pairs.map(|(from, to)| format!("iifname \"{from}\" oifname \"{to}\" drop\n")).collect()

@@ -13,6 +13,8 @@ pub const ALLOCATED: &str = "ferritelb.io/Allocated";
 pub const ORIGIN: &str = "ferritelb.io/Origin";
 /// On a SpeakerStatus: the speaker accepts BGP connections.
 pub const BGP_LISTENING: &str = "BGPListening";
+/// On a SpeakerStatus: it hears the other speakers.
+pub const HEARTBEATS_EXCHANGED: &str = "HeartbeatsExchanged";
 /// On an IPAddressPool: an older pool has some of its addresses, so that it does not give these out. On an
 /// AddressReservation: an older one has some of its addresses.
 pub const OVERLAP: &str = "Overlap";

@@ -38,10 +38,21 @@ pub use networks::{MOST_ADDRESSES, MOST_GATEWAYS, MOST_NETWORKS, Network, merged
         json_path = r#".status.conditions[?(@.type=="BGPListening")].status"#
     ),
     printcolumn(
+        name = "Heartbeats",
+        type_ = "string",
+        json_path = r#".status.conditions[?(@.type=="HeartbeatsExchanged")].status"#
+    ),
+    printcolumn(
         name = "Reason",
         type_ = "string",
         priority = 1,
         json_path = r#".status.conditions[?(@.type=="BGPListening")].message"#
+    ),
+    printcolumn(
+        name = "Why",
+        type_ = "string",
+        priority = 1,
+        json_path = r#".status.conditions[?(@.type=="HeartbeatsExchanged")].message"#
     ),
     printcolumn(
         name = "Address",
@@ -79,10 +90,34 @@ pub struct SpeakerState {
     #[serde(default)]
     #[schemars(schema_with = "networks::schema")]
     pub networks: Vec<Network>,
-    /// BGPListening: whether routers can connect to the speaker, and if not, why.
+    /// The speakers that this one should hear on a segment and does not, the first 32 of them.
+    #[serde(default)]
+    #[schemars(schema_with = "schema::bounded::<Unheard, MOST_UNHEARD>")]
+    pub unheard: Vec<Unheard>,
+    /// BGPListening: whether routers can connect to the speaker, and if not, why. HeartbeatsExchanged: whether it
+    /// hears the other speakers.
     #[serde(default)]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
     pub conditions: Vec<Condition>,
+}
+
+/// How many speakers that are not heard a status holds.
+pub const MOST_UNHEARD: usize = 32;
+
+/// A speaker that is not heard.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Unheard {
+    /// Its node.
+    pub node: String,
+    /// Where it should be.
+    pub address: String,
+    /// The interface that it should be heard on.
+    pub interface: String,
+    /// PortClosed: its node answers ARP or NDP. NodeUnreachable: it does not.
+    pub reason: String,
+    /// Since when.
+    pub since: Time,
 }
 
 /// One BGP session.
@@ -121,6 +156,7 @@ impl SpeakerState {
             sessions_total: count(sessions.len()),
             sessions,
             networks,
+            unheard: Vec::new(),
             conditions,
         }
     }

@@ -17,7 +17,7 @@ use tokio::task::{Id, JoinSet};
 use tracing::{info, warn};
 
 use crate::engine::interfaces::{can_answer, is_wanted_on};
-use crate::engine::port::{self, Port, sleep_until};
+use crate::engine::port::{self, Port, Report, sleep_until};
 use crate::engine::surroundings::{Neighbours, Surroundings};
 use crate::latest;
 use crate::metrics::Metrics;
@@ -66,6 +66,7 @@ pub(crate) struct Engine {
     seed: u64,
     metrics: Metrics,
     owners: latest::Sender<IpAddr, Option<Owned>>,
+    hearing: latest::Sender<LinkIndex, Option<(String, Report)>>,
     wanted: BTreeMap<IpAddr, (Interfaces, liveness::Ballot)>,
     /// Nothing is answered for before they are known: who thinks that it is alone claims everything.
     neighbours: Option<Arc<Neighbours>>,
@@ -87,12 +88,14 @@ impl Engine {
         seed: u64,
         metrics: Metrics,
         owners: latest::Sender<IpAddr, Option<Owned>>,
+        hearing: latest::Sender<LinkIndex, Option<(String, Report)>>,
     ) -> Self {
         Self {
             me,
             seed,
             metrics,
             owners,
+            hearing,
             wanted: BTreeMap::new(),
             neighbours: None,
             keys: None,
@@ -237,6 +240,7 @@ impl Engine {
             seed,
             metrics: self.metrics.clone(),
             owners: self.owners.clone(),
+            hearing: self.hearing.clone(),
         };
         let task = self.tasks.spawn(port::run(port, told, elections)).id();
         ballots.put(here);

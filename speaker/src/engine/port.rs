@@ -2,6 +2,7 @@
 //! their sockets and their clock. Between the two there is no channel and no other task: a speaker that thaws after a
 //! freeze first notices the time, and only then looks at what was asked meanwhile.
 
+mod hearing;
 mod rivals;
 mod shell;
 
@@ -18,6 +19,7 @@ use crate::engine::surroundings::Surroundings;
 use crate::latest;
 use crate::metrics::Metrics;
 use crate::owners::Owned;
+pub(crate) use hearing::{Lost, Report, Trouble};
 pub(crate) use rivals::{Rival, SILENT};
 use shell::Shell;
 
@@ -44,6 +46,8 @@ pub(crate) struct Port {
     pub(crate) metrics: Metrics,
     /// What this node owns, for the record.
     pub(crate) owners: latest::Sender<IpAddr, Option<Owned>>,
+    /// Which speakers are not heard, by interface; `None`: this one does not listen there.
+    pub(crate) hearing: latest::Sender<LinkIndex, Option<(String, Report)>>,
 }
 
 /// What a wait ended with.

@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use names::{Mac, NodeName};
 
+use super::standing::PATIENCE;
 use super::{Cause, Node};
 use crate::Standing;
 use crate::peer::Peer;
@@ -71,10 +72,28 @@ pub struct PeerStatus {
 pub enum Direct {
     /// They do.
     Heard,
-    /// They do not, although the node answers: UDP port 7973 is closed in between.
+    /// They do not, although the node answers by ARP or NDP: UDP port 7973 is closed in between, or its speaker is gone.
     Closed,
-    /// They do not.
+    /// They do not, nor does the node answer.
+    Cut,
+    /// They do not, and the node was not asked.
     Unheard,
+}
+
+impl Cause {
+    /// The same in a word, whichever node it is about.
+    pub const fn kind(&self) -> &'static str {
+        match self {
+            Self::New => "new",
+            Self::Placed => "placed",
+            Self::NodeDead(_) => "node_dead",
+            Self::SpeakerDead(_) => "speaker_dead",
+            Self::Parted(_) => "parted",
+            Self::Isolated(_) => "isolated",
+            Self::Resumed => "resumed",
+            Self::Contested(_) => "contested",
+        }
+    }
 }
 
 impl fmt::Display for Cause {
@@ -114,7 +133,9 @@ impl Node {
             since: peer.standing_since,
             direct: if peer.is_heard(self.seen_at) {
                 Direct::Heard
-            } else if peer.reach.answered.is_some() && peer.reach.asked.is_none() {
+            } else if peer.reach.is_unanswered(PATIENCE, self.seen_at) {
+                Direct::Cut
+            } else if peer.reach.answered.is_some_and(|at| peer.heard.is_none_or(|heard| at > heard)) {
                 Direct::Closed
             } else {
                 Direct::Unheard

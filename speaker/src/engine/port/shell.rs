@@ -10,6 +10,7 @@ use names::Mac;
 use netio::{DatagramSocket, Filter, FrameSocket, Membership, Promiscuity, Reception, clock};
 use tracing::{debug, info, warn};
 
+use super::hearing::Hearing;
 use super::rivals::{Rival, Rivals};
 use super::{BUFFER, Ballot, Port};
 use crate::engine::surroundings::Surroundings;
@@ -40,10 +41,13 @@ pub(super) struct Shell {
     /// Addresses of which the cluster is to be told.
     tell: BTreeSet<IpAddr>,
     rivals: Rivals,
+    hearing: Hearing,
+    covered: BTreeSet<IpAddr>,
     mac: Mac,
     settings: Option<Layer2>,
     departing: Option<(Departure, Instant)>,
     reported: l2::Stats,
+    counted: liveness::Counters,
 }
 
 impl Shell {
@@ -69,10 +73,13 @@ impl Shell {
             owned: 0,
             tell: BTreeSet::new(),
             rivals: Rivals::default(),
+            hearing: Hearing::default(),
+            covered: BTreeSet::new(),
             mac: first.link.mac,
             settings: None,
             departing: None,
             reported: l2::Stats::default(),
+            counted: liveness::Counters::default(),
         };
         shell.surround(now, first.clone())?;
         shell.act(now)?;
@@ -163,7 +170,11 @@ impl Shell {
     pub(super) fn tick(&mut self, now: Instant) -> Result<(), netio::Error> {
         self.node.handle_timeout(now);
         self.responder.handle_timeout(now);
-        self.act(now)
+        self.act(now)?;
+        if self.node.counters().nodes_dead > self.counted.nodes_dead {
+            self.tell_hearing(now);
+        }
+        Ok(())
     }
 
     /// Reads a frame, and those that wait behind it.
@@ -218,7 +229,12 @@ impl Shell {
             }
             liveness::Output::Answer { address, answer } => self.answer(now, address, answer),
             liveness::Output::Announce(address) => self.responder.announce_again(now, address),
-            liveness::Output::Claimed(address) => drop(self.tell.insert(address)),
+            liveness::Output::Claimed(address) => {
+                if let Some(ownership) = self.node.ownership(address) {
+                    self.port.metrics.liveness().claimed(&self.port.name, &ownership.cause);
+                }
+                self.tell.insert(address);
+            }
         }
     }
 
@@ -231,6 +247,7 @@ impl Shell {
         if answer != Answer::Owned {
             self.rivals.forget(address);
         }
+        self.count_cover(address, answer);
         let interface = &self.port.name;
         match answer {
             Answer::Owned => {
@@ -250,6 +267,19 @@ impl Shell {
                 info!(interface, %address, "does not answer");
             }
         }
+    }
+
+    fn count_cover(&mut self, address: IpAddr, answer: Answer) {
+        let before = self.covered.len();
+        match answer {
+            Answer::Cover(_) => {
+                if self.covered.insert(address) {
+                    self.port.metrics.liveness().covers(&self.port.name);
+                }
+            }
+            Answer::Owned | Answer::Silent => drop(self.covered.remove(&address)),
+        }
+        self.port.metrics.liveness().covered(before, self.covered.len());
     }
 
     /// The packet filter passes what matters now, before the first frame about it is sent.
@@ -342,12 +372,24 @@ impl Shell {
         self.tell.extend(self.rivals.take_gone(now));
     }
 
+    /// Which speakers are not heard, and what was counted of heartbeats.
+    fn tell_hearing(&mut self, now: Instant) {
+        let Port { name, metrics, hearing, .. } = &self.port;
+        metrics.liveness().count(name, &self.counted, self.node.counters());
+        self.counted.clone_from(self.node.counters());
+        let (peers, is_isolated): (Vec<_>, _) = (self.node.peers().collect(), self.node.is_isolated());
+        metrics.liveness().standings(name, &peers, is_isolated);
+        let report = self.hearing.look(now, peers.into_iter(), is_isolated);
+        hearing.put(report.map(|report| (self.port.index, Some((name.clone(), report)))));
+    }
+
     /// Tells what was counted, and stops hearing of what was given up. Not at once, because replacing the filter costs
     /// a millisecond where there are a thousand addresses, and they may be given up one by one.
     pub(super) fn report(&mut self) -> Result<(), netio::Error> {
         let now = self.responder.stats();
         self.port.metrics.l2_stats(&self.port.name, &self.reported, now);
         self.reported.clone_from(now);
+        self.tell_hearing(clock::now());
         self.responder.set_speakers(clock::now(), self.node.macs());
         self.look_around(clock::now());
         self.act(clock::now())?;
@@ -367,6 +409,10 @@ fn pace(settings: &Layer2) -> Pace {
 
 impl Drop for Shell {
     fn drop(&mut self) {
-        self.port.metrics.owned_addresses(self.owned, 0);
+        let Port { index, name, metrics, hearing, .. } = &self.port;
+        metrics.owned_addresses(self.owned, 0);
+        metrics.liveness().covered(self.covered.len(), 0);
+        metrics.liveness().forget(name);
+        hearing.put([(*index, None)]);
     }
 }
