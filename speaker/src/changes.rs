@@ -14,7 +14,6 @@ use api::{
 use cluster::{Change, Key, Scope, watch};
 use futures::StreamExt;
 use futures::stream::{BoxStream, SelectAll, select_all};
-use ipnetwork::IpNetwork;
 use k8s_openapi::api::core::v1::{Node, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kube::{Client, ResourceExt};
@@ -22,7 +21,7 @@ use names::{AdvertisementName, NodeName, PeerName, PoolName, ServiceKey};
 use tracing::warn;
 
 use crate::owners::Recorded;
-use crate::world::{Kind, SeenNode, Update};
+use crate::world::{Kind, SeenNode, SeenSpeaker, Update};
 
 pub(crate) type Updates = SelectAll<BoxStream<'static, Update>>;
 
@@ -47,7 +46,7 @@ pub(crate) fn watch_all(client: &Client, lb_class: Option<String>) -> Updates {
         let recorded = Recorded::of(&owner);
         owner.parse().map(|(_, placed)| (placed.placement, recorded))
     });
-    let speakers = watch(client.clone(), Scope::default(), |speaker: SpeakerStatus| networks(&speaker));
+    let speakers = watch(client.clone(), Scope::default(), |speaker: SpeakerStatus| seen_speaker(&speaker));
     let configs = watch(client.clone(), Scope::default(), |config: FerriteConfig| config.parse());
     select_all([
         updates(services, Kind::Service, |key, service| {
@@ -83,8 +82,8 @@ pub(crate) fn watch_all(client: &Client, lb_class: Option<String>) -> Updates {
             let owner = understood("AddressOwner", &key, owner)?;
             Some(Update::Owner(address_of(&key.name)?, owner))
         }),
-        updates(speakers, Kind::SpeakerStatus, |key, networks| {
-            Some(Update::Speaker(NodeName::new(key.name), networks))
+        updates(speakers, Kind::SpeakerStatus, |key, speaker| {
+            Some(Update::Speaker(NodeName::new(key.name), speaker))
         }),
     ])
 }
@@ -129,10 +128,14 @@ fn service_key(key: Key) -> ServiceKey {
     ServiceKey::new(key.namespace.unwrap_or_default(), key.name)
 }
 
-/// The networks that a speaker's node is in, whatever they are for.
-fn networks(speaker: &SpeakerStatus) -> Vec<IpNetwork> {
-    let networks = speaker.status.iter().flat_map(|status| &status.networks);
-    networks.flat_map(|network| &network.addresses).filter_map(|address| address.parse().ok()).collect()
+/// The networks that a speaker's node is in count whatever they are for.
+fn seen_speaker(speaker: &SpeakerStatus) -> SeenSpeaker {
+    let status = speaker.status.as_ref();
+    let addresses = status.into_iter().flat_map(|status| &status.networks).flat_map(|one| &one.addresses);
+    SeenSpeaker {
+        networks: addresses.filter_map(|address| address.parse().ok()).collect(),
+        ready_in: status.and_then(|status| status.data_path_ready_in.clone()),
+    }
 }
 
 fn seen(node: Node) -> SeenNode {

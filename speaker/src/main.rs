@@ -2,6 +2,7 @@
 
 mod args;
 mod changes;
+mod data_path;
 mod engine;
 mod keys;
 mod latest;

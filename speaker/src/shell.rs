@@ -10,9 +10,10 @@ use cluster::Writer;
 use cluster::admin::{self, Admin, Checks};
 use cluster::process::Termination;
 use futures::{FutureExt, StreamExt};
+use ipnetwork::IpNetwork;
 use kube::Client;
 use liveness::Departure;
-use names::NodeName;
+use names::{NodeName, PeerName};
 use netio::clock;
 use prometheus_client::registry::Registry;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -23,6 +24,7 @@ use tracing::{info, warn};
 
 use crate::args::Args;
 use crate::changes::{Updates, watch_all};
+use crate::data_path;
 use crate::engine::surroundings::Neighbours;
 use crate::engine::{bgp, l2, listener, networks, peer};
 use crate::keys;
@@ -45,14 +47,17 @@ const FAREWELL: Duration = Duration::from_secs(2);
 /// Where the world's commands go.
 struct Engines {
     l2: latest::Sender<std::net::IpAddr, l2::Wanted>,
-    routes: latest::Sender<(names::PeerName, ipnetwork::IpNetwork), peer::Wanted>,
-    peers: latest::Sender<names::PeerName, Option<peer::PeerSettings>>,
+    routes: latest::Sender<(PeerName, IpNetwork), peer::Wanted>,
+    peers: latest::Sender<PeerName, Option<peer::PeerSettings>>,
     uid: watch::Sender<Option<String>>,
     neighbours: watch::Sender<Option<Arc<Neighbours>>>,
     recorded: latest::Sender<std::net::IpAddr, Option<owners::Recorded>>,
     /// How the speaker ends when it is told to.
     leaves: watch::Sender<Departure>,
     settings: watch::Sender<api::Layer2>,
+    data_path: watch::Sender<api::DataPath>,
+    /// The boot in which the node's data path was ready, as is recorded.
+    ready_in: watch::Sender<Option<String>>,
     /// The nodes that run a speaker, or did.
     speakers: watch::Sender<BTreeSet<NodeName>>,
 }
@@ -142,6 +147,7 @@ fn start_engines(
     let (networks, networks_known) = watch::channel(None);
     tasks.spawn(networks::run(networks).map(|end| Ok(end?)));
 
+    let (data_path, ready_in, data_path_known) = start_data_path(tasks);
     let (l2, wants) = latest::channel();
     let (neighbours, known) = watch::channel(None);
     let (keys, keys_known) = watch::channel(None);
@@ -153,6 +159,7 @@ fn start_engines(
         keys: keys_known,
         networks: networks_known.clone(),
         departure,
+        data_path: data_path_known.clone(),
         settings: settings_known,
     };
     let (owned, owned_here) = latest::channel();
@@ -163,31 +170,73 @@ fn start_engines(
     let inputs = owners::Inputs { node: me.clone(), owned: owned_here, recorded: records };
     tasks.spawn(owners::run(inputs, writer.clone()).map(Ok));
 
-    let (routes, routes_wanted) = latest::channel();
-    let (peers, peers_wanted) = latest::channel();
-    let (accept, accepted) = mpsc::channel(ACCEPTED);
-    let (sessions, sessions_changed) = latest::channel();
-    let inputs = bgp::Inputs { peers: peers_wanted, routes: routes_wanted, accepted, stop: stop.clone() };
-    let bgp = tokio::spawn(bgp::Engine::new(seed, metrics.clone(), sessions).run(inputs));
-    let (v4, on_v4) = watch::channel(listener::Listening::Starting);
-    let (v6, on_v6) = watch::channel(listener::Listening::Starting);
-    tasks.spawn(listener::run(accept, v4, v6).map(Ok));
-
+    let Bgp { peers, routes, sessions, listening, engine: bgp } = start_bgp(tasks, seed, metrics, stop);
     let (uid, uid_known) = watch::channel(None);
     let (speakers, speakers_known) = watch::channel(BTreeSet::new());
     let inputs = status::Inputs {
         node: me.clone(),
         uid: uid_known,
-        sessions: sessions_changed,
-        listening: [on_v4, on_v6],
+        sessions,
+        listening,
         networks: networks_known,
         hearing: heard,
         speakers: speakers_known,
+        data_path: data_path_known,
     };
     tasks.spawn(status::run(inputs, writer.clone()).map(Ok));
     tasks.spawn(writer.run(client.clone(), FIELD_MANAGER).map(Ok));
     let (leaves, _) = watch::channel(Departure::Restart);
-    Ok((Engines { l2, neighbours, recorded, routes, peers, uid, leaves, settings, speakers }, layer2, bgp))
+    Ok((
+        Engines {
+            l2,
+            neighbours,
+            recorded,
+            routes,
+            peers,
+            uid,
+            leaves,
+            settings,
+            speakers,
+            data_path,
+            ready_in,
+        },
+        layer2,
+        bgp,
+    ))
+}
+
+/// The BGP engine, with what it is told and what it tells.
+struct Bgp {
+    peers: latest::Sender<PeerName, Option<peer::PeerSettings>>,
+    routes: latest::Sender<(PeerName, IpNetwork), peer::Wanted>,
+    sessions: latest::Receiver<PeerName, Option<status::Session>>,
+    listening: [watch::Receiver<listener::Listening>; 2],
+    engine: BgpEngine,
+}
+
+fn start_bgp(tasks: &mut Tasks, seed: u64, metrics: &Metrics, stop: &CancellationToken) -> Bgp {
+    let (routes, routes_wanted) = latest::channel();
+    let (peers, peers_wanted) = latest::channel();
+    let (accept, accepted) = mpsc::channel(ACCEPTED);
+    let (sessions, sessions_changed) = latest::channel();
+    let inputs = bgp::Inputs { peers: peers_wanted, routes: routes_wanted, accepted, stop: stop.clone() };
+    let engine = tokio::spawn(bgp::Engine::new(seed, metrics.clone(), sessions).run(inputs));
+    let (v4, on_v4) = watch::channel(listener::Listening::Starting);
+    let (v6, on_v6) = watch::channel(listener::Listening::Starting);
+    tasks.spawn(listener::run(accept, v4, v6).map(Ok));
+    Bgp { peers, routes, sessions: sessions_changed, listening: [on_v4, on_v6], engine }
+}
+
+type DataPathTask =
+    (watch::Sender<api::DataPath>, watch::Sender<Option<String>>, watch::Receiver<data_path::Known>);
+
+fn start_data_path(tasks: &mut Tasks) -> DataPathTask {
+    let (settings, settings_known) = watch::channel(api::DataPath::default());
+    let (ready_in, recorded) = watch::channel(None);
+    let (known, data_path) = watch::channel(data_path::Known::nothing());
+    let inputs = data_path::Inputs { settings: settings_known, recorded };
+    tasks.spawn(data_path::run(inputs, known).map(Ok));
+    (settings, ready_in, data_path)
 }
 
 /// The one task that owns the world.
@@ -214,6 +263,7 @@ async fn decide(
                 if world.is_synced() {
                     let now = world.layer2();
                     engines.settings.send_if_modified(|known| std::mem::replace(known, now) != now);
+                    engines.know_data_path(world.data_path());
                 }
                 if world.is_synced() {
                     ready.pass(CACHES);
@@ -242,6 +292,15 @@ impl Engines {
         });
         self.routes.put(routes);
         self.peers.put(peers);
+    }
+
+    fn know_data_path(&self, (settings, ready_in): (&api::DataPath, Option<&str>)) {
+        if *self.data_path.borrow() != *settings {
+            self.data_path.send_replace(settings.clone());
+        }
+        if self.ready_in.borrow().as_deref() != ready_in {
+            self.ready_in.send_replace(ready_in.map(str::to_owned));
+        }
     }
 
     fn know(&self, uid: Option<&str>) {

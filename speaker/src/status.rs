@@ -15,6 +15,7 @@ use netio::{LinkIndex, clock};
 use serde_json::json;
 use tokio::sync::watch;
 
+use crate::data_path;
 use crate::engine::listener::Listening;
 use crate::engine::port::Report;
 use crate::latest;
@@ -38,6 +39,7 @@ pub(crate) struct Inputs {
     pub(crate) hearing: latest::Receiver<LinkIndex, Option<(String, Report)>>,
     /// The nodes that run a speaker, or did.
     pub(crate) speakers: watch::Receiver<BTreeSet<NodeName>>,
+    pub(crate) data_path: watch::Receiver<data_path::Known>,
 }
 
 /// A session's state, with the address that it is about.
@@ -63,6 +65,7 @@ pub(crate) async fn run(mut inputs: Inputs, writer: Writer) {
             Ok(()) = inputs.networks.changed() => {}
             changes = inputs.hearing.take() => heartbeats.apply(changes),
             Ok(()) = inputs.speakers.changed() => {}
+            Ok(()) = inputs.data_path.changed() => {}
             else => return,
         }
         tokio::time::sleep(GATHER).await;
@@ -71,10 +74,11 @@ pub(crate) async fn run(mut inputs: Inputs, writer: Writer) {
         let Some(networks) = inputs.networks.borrow_and_update().clone() else { continue };
         let listening = [v4.borrow_and_update().clone(), v6.borrow_and_update().clone()];
         heartbeats.set_speakers(inputs.speakers.borrow_and_update().clone());
-        let now = [listening_condition(&listening), heartbeats.condition(&inputs.node)];
+        let data_path::Known { condition, ready_in, .. } = inputs.data_path.borrow_and_update().clone();
+        let now = [listening_condition(&listening), heartbeats.condition(&inputs.node), condition];
         conditions = now.iter().map(|now| now.written(&conditions, Timestamp::now())).collect();
         let state = SpeakerState::new(sessions.values().cloned().collect(), networks, conditions.clone());
-        let state = SpeakerState { unheard: heartbeats.unheard(), ..state };
+        let state = SpeakerState { unheard: heartbeats.unheard(), data_path_ready_in: ready_in, ..state };
         let now = Some((uid, state));
         if now != before {
             if let Some((uid, state)) = &now {

@@ -8,7 +8,7 @@ use announce::{
     AddressPlan, BgpAdvertisement, L2Advertisement, Node, Placement, Pool, Route, Silence, Touched, View,
     plan,
 };
-use api::{Layer2, Peer, Settings, SliceEndpoints, SliceName, Slices};
+use api::{DataPath, Layer2, Peer, Settings, SliceEndpoints, SliceName, Slices};
 use bgp::RouterId;
 use ipnetwork::IpNetwork;
 use names::{AdvertisementName, Labels, NodeName, PeerName, PoolName, Selector, ServiceKey};
@@ -63,10 +63,19 @@ pub(crate) enum Update {
     Peer(PeerName, Option<Peer>),
     /// Where the controller has placed an address, and who answers for it as far as is recorded.
     Owner(IpAddr, Option<(Placement, Recorded)>),
-    /// A speaker, by the node that it runs on, and the networks that this one is in.
-    Speaker(NodeName, Option<Vec<IpNetwork>>),
+    /// A speaker, by the node that it runs on.
+    Speaker(NodeName, Option<SeenSpeaker>),
     Settings(Settings),
     Synced(Kind),
+}
+
+/// What a speaker says of its node.
+#[derive(Debug, Default)]
+pub(crate) struct SeenSpeaker {
+    /// The networks that it is in.
+    pub(crate) networks: Vec<IpNetwork>,
+    /// The boot of it in which its data path was ready.
+    pub(crate) ready_in: Option<String>,
 }
 
 /// A node, and what only its own speaker needs of it.
@@ -122,6 +131,9 @@ pub(crate) struct World {
     addresses: BTreeMap<NodeName, Vec<IpAddr>>,
     networks: BTreeMap<NodeName, Vec<IpNetwork>>,
     layer2: Layer2,
+    data_path: DataPath,
+    /// The boot in which this node's data path was ready, as is recorded.
+    ready_in: Option<String>,
     neighbours: Arc<Neighbours>,
     neighbours_changed: bool,
     speakers_changed: bool,
@@ -153,6 +165,8 @@ impl World {
             addresses: BTreeMap::new(),
             networks: BTreeMap::new(),
             layer2: Layer2::default(),
+            data_path: DataPath::default(),
+            ready_in: None,
             neighbours: Arc::default(),
             neighbours_changed: true,
             speakers_changed: true,
@@ -191,9 +205,10 @@ impl World {
                 self.recorded.insert(address, recorded);
                 self.view.set_placement(address, placement)
             }
-            Update::Speaker(node, networks) => self.set_speaker(node, networks),
+            Update::Speaker(node, speaker) => self.set_speaker(node, speaker),
             Update::Settings(settings) => {
                 self.layer2 = settings.layer2;
+                self.data_path = settings.data_path;
                 self.view.set_control_plane(settings.layer2.control_plane)
             }
             Update::Synced(kind) => {
@@ -233,7 +248,11 @@ impl World {
         self.view.set_pool(name, Some(Pool { labels, prefixes: Vec::new() }))
     }
 
-    fn set_speaker(&mut self, node: NodeName, networks: Option<Vec<IpNetwork>>) -> Touched {
+    fn set_speaker(&mut self, node: NodeName, speaker: Option<SeenSpeaker>) -> Touched {
+        let (networks, ready_in) = speaker.map(|speaker| (speaker.networks, speaker.ready_in)).unzip();
+        if node == self.me {
+            self.ready_in = ready_in.flatten();
+        }
         let is_there = networks.is_some();
         let before = match networks {
             Some(networks) => self.networks.insert(node.clone(), networks),
@@ -265,6 +284,11 @@ impl World {
     /// How addresses are answered for.
     pub(crate) fn layer2(&self) -> Layer2 {
         self.layer2
+    }
+
+    /// How this node is asked whether it forwards, and the boot in which it did, as is recorded.
+    pub(crate) fn data_path(&self) -> (&DataPath, Option<&str>) {
+        (&self.data_path, self.ready_in.as_deref())
     }
 
     /// How a speaker of this node ends that is told to.

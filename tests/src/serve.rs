@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 use std::io::{self, Read, Write};
-use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU16, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -82,6 +82,29 @@ pub fn http(host: &Host, address: IpAddr, port: u16, name: &str) -> Server {
     Server::start(host, name, move |stop| {
         while !stop.load(Ordering::Relaxed) {
             clients.serve_for(TICK);
+        }
+    })
+}
+
+/// Answers each HTTP request on the loopback address with the status that `code` says then, as a health check does.
+#[track_caller]
+pub fn health(host: &Host, port: u16, code: &Arc<AtomicU16>) -> Server {
+    let listener = host.enter(|| TcpListener::bind((Ipv4Addr::LOCALHOST, port)));
+    let listener = listener.unwrap_or_else(|error| panic!("port {port} on {}: {error}", host.name()));
+    listener.set_nonblocking(true).expect("a listener need not block");
+    let code = Arc::clone(code);
+    Server::start(host, "health", move |stop| {
+        while !stop.load(Ordering::Relaxed) {
+            let Ok((mut client, _)) = listener.accept() else {
+                std::thread::sleep(TICK);
+                continue;
+            };
+            client.set_nonblocking(false).ok();
+            client.set_read_timeout(Some(TICK)).ok();
+            let mut request = [0; 1024];
+            let Ok(1..) = client.read(&mut request) else { continue };
+            let code = code.load(Ordering::Relaxed);
+            client.write_all(format!("HTTP/1.1 {code} Lab\r\nContent-Length: 0\r\n\r\n").as_bytes()).ok();
         }
     })
 }

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::thread;
 use std::time::Duration;
 
@@ -9,6 +11,7 @@ use api::{AddressOwner, SpeakerStatus, address_owner};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use lab::fault::{close_port, partition};
 use lab::kube::light::Lab;
+use lab::serve::{self, Server};
 use lab::{Host, Mac, wait};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -166,5 +169,61 @@ fn two_nodes_that_only_each_other_could_hear_both_say_so_within_a_second() {
     [1, 2].iter().for_each(|node| wait_said(&lab, *node, HEARTBEATS, "NodeUnreachable", &names));
     apart.heal();
     [1, 2].iter().for_each(|node| wait_said(&lab, *node, HEARTBEATS, "Heard", &[]));
+    one_owner(&lab, &addresses);
+}
+
+const DATA_PATH: &str = "DataPathReady";
+const HEALTH: u16 = 18256;
+
+/// On each node something that says how its data path is, and the speakers ask it.
+fn health_checks(lab: &Lab) -> Vec<(Server, Arc<AtomicU16>)> {
+    let checks = lab.nodes().iter().map(|host| {
+        let code = Arc::new(AtomicU16::new(200));
+        (serve::health(host, HEALTH, &code), code)
+    });
+    let checks = checks.collect();
+    lab.apply(&format!(
+        "apiVersion: ferritelb.io/v1beta1\nkind: FerriteConfig\nmetadata: {{name: default}}\nspec: {{dataPath: \
+         {{healthz: 'http://127.0.0.1:{HEALTH}/healthz'}}}}\n"
+    ));
+    (1..=3).for_each(|node| wait_said(lab, node, DATA_PATH, "Ready", &[&HEALTH.to_string()]));
+    checks
+}
+
+#[test]
+fn a_node_whose_proxy_is_not_well_for_long_hands_over_and_the_last_one_does_not() {
+    let (lab, addresses) = lab("warnings: data path");
+    (1..=3).for_each(|node| wait_said(&lab, node, DATA_PATH, "Ready", &["10256"]));
+    let checks = health_checks(&lab);
+    let say = |node: usize, code: u16| checks[node - 1].1.store(code, Ordering::Relaxed);
+    let address = addresses[0];
+    let first = lab.wait_owner(address, SOON);
+    say(first, 503);
+    wait_said(&lab, first, DATA_PATH, "Unavailable", &["503"]);
+    thread::sleep(20 * SECOND);
+    assert_eq!(lab.wait_owner(address, SOON), first, "that did not last for long enough");
+    let moved = || {
+        let macs = lab.client().resolve(address);
+        let others = !macs.is_empty() && !macs.contains(&lab.node(first).mac());
+        others.then_some(()).ok_or(format!("{macs:?}"))
+    };
+    wait::eventually("another node answers", 2 * SOON, moved);
+    let heir = lab.wait_owner(address, SOON);
+
+    (1..=3).for_each(|node| say(node, 503));
+    thread::sleep(40 * SECOND);
+    (1..=3).for_each(|node| wait_said(&lab, node, DATA_PATH, "Unavailable", &["no other node can"]));
+    one_owner(&lab, &addresses);
+
+    say(heir, 200);
+    wait::eventually("the one that is well again answers", SOON, || match lab.wait_owner(address, SOON) {
+        owner if owner == heir => Ok(()),
+        owner => Err(format!("node {owner}")),
+    });
+    lab.apply(
+        "apiVersion: ferritelb.io/v1beta1\nkind: FerriteConfig\nmetadata: {name: default}\nspec: {dataPath: \
+         {healthz: ''}}\n",
+    );
+    (1..=3).for_each(|node| wait_said(&lab, node, DATA_PATH, "NotAsked", &[]));
     one_owner(&lab, &addresses);
 }

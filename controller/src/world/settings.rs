@@ -17,7 +17,7 @@ pub(super) type Namespaces = BTreeMap<String, Labels>;
 impl World {
     pub(super) fn apply_config(&mut self, name: String, seen: Option<SeenConfig>, now: Now) {
         match seen.as_ref().map(|seen| &seen.said) {
-            Some(Some(settings)) => drop(self.configs.insert(name.clone(), *settings)),
+            Some(Some(settings)) => drop(self.configs.insert(name.clone(), settings.clone())),
             Some(None) => {}
             None => drop(self.configs.remove(&name)),
         }
@@ -31,12 +31,12 @@ impl World {
     }
 
     fn settings(&self) -> Settings {
-        self.configs.values().next().copied().unwrap_or_default()
+        self.configs.values().next().cloned().unwrap_or_default()
     }
 
     /// Has the ledger go by the settings.
     pub(super) fn set_out(&mut self, now: Now) {
-        let Settings { moves, layer2: _ } = self.settings();
+        let Settings { moves, layer2: _, data_path: _ } = self.settings();
         let changed = self.ledger.set_moves(now.instant, moves);
         self.show_all(changed, now);
     }

@@ -15,6 +15,8 @@ pub const ORIGIN: &str = "ferritelb.io/Origin";
 pub const BGP_LISTENING: &str = "BGPListening";
 /// On a SpeakerStatus: it hears the other speakers.
 pub const HEARTBEATS_EXCHANGED: &str = "HeartbeatsExchanged";
+/// On a SpeakerStatus: its node forwards what comes to Services.
+pub const DATA_PATH_READY: &str = "DataPathReady";
 /// On an IPAddressPool: an older pool has some of its addresses, so that it does not give these out. On an
 /// AddressReservation: an older one has some of its addresses.
 pub const OVERLAP: &str = "Overlap";

@@ -6,7 +6,7 @@ use kube::{CustomResource, ResourceExt};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{Invalid, Layer2, Layer2Spec, duration, schema};
+use crate::{DataPath, DataPathSpec, Invalid, Layer2, Layer2Spec, duration, schema};
 
 /// What goes for the whole cluster.
 #[derive(CustomResource, Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -43,6 +43,9 @@ pub struct FerriteConfigSpec {
     /// How addresses are answered for by ARP and NDP, and how speakers watch each other.
     #[serde(default)]
     pub layer2: Layer2Spec,
+    /// How a node's speaker knows that the node forwards what comes to Services.
+    #[serde(default)]
+    pub data_path: DataPathSpec,
 }
 
 /// How Services are moved from addresses that their pool takes away.
@@ -83,12 +86,14 @@ pub struct FerriteConfigStatus {
 }
 
 /// What goes for the whole cluster; the default is what goes without a FerriteConfig.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Settings {
     /// How Services are moved.
     pub moves: Moves,
     /// How addresses are answered for.
     pub layer2: Layer2,
+    /// How a node's speaker knows that the node forwards.
+    pub data_path: DataPath,
 }
 
 /// The name of the one object of its kind.
@@ -102,12 +107,16 @@ impl FerriteConfig {
     /// # Errors
     /// Another name than `default`, a duration that is none or too long, a number out of bounds.
     pub fn parse(&self) -> Result<Settings, Invalid> {
-        let FerriteConfigSpec { moves, layer2 } = &self.spec;
+        let FerriteConfigSpec { moves, layer2, data_path } = &self.spec;
         if self.name_any() != NAME {
             let why = format!("there is one FerriteConfig, and its name is {NAME}");
             return Err(Invalid::new("metadata.name", why));
         }
-        Ok(Settings { moves: moves.parse("spec.moves")?, layer2: layer2.parse("spec.layer2")? })
+        Ok(Settings {
+            moves: moves.parse("spec.moves")?,
+            layer2: layer2.parse("spec.layer2")?,
+            data_path: data_path.parse("spec.dataPath")?,
+        })
     }
 }
 

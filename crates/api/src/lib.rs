@@ -20,6 +20,7 @@ mod annotation;
 mod bgp_peer;
 pub mod condition;
 mod crds;
+mod data_path;
 mod duration;
 mod endpoint_slice;
 mod ferrite_config;
@@ -49,6 +50,7 @@ pub use advertisement::{
 pub use bgp_peer::{BgpPeer, BgpPeerSpec, BgpPeerStatus, Distance, Peer};
 pub use condition::Condition;
 pub use crds::crds;
+pub use data_path::{DataPath, DataPathSpec};
 pub use endpoint_slice::{SliceEndpoints, SliceName, Slices};
 pub use ferrite_config::{FerriteConfig, FerriteConfigSpec, FerriteConfigStatus, MovesSpec, Settings};
 pub use invalid::Invalid;

@@ -228,6 +228,17 @@ pub(crate) fn refresh(_: &mut SchemaGenerator) -> Schema {
     )
 }
 
+pub(crate) fn healthz(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "string",
+        "maxLength": 256,
+        "x-kubernetes-validations": [{
+            "rule": "self == '' || (isURL(self) && url(self).getScheme() == 'http' && url(self).getHostname() != '')",
+            "message": "healthz must be an http URL such as http://127.0.0.1:10256/healthz, or empty",
+        }],
+    })
+}
+
 pub(crate) fn max_concurrent(_: &mut SchemaGenerator) -> Schema {
     json_schema!({ "type": "integer", "format": "int32", "minimum": 1, "maximum": 1000 })
 }

@@ -43,6 +43,11 @@ pub use networks::{MOST_ADDRESSES, MOST_GATEWAYS, MOST_NETWORKS, Network, merged
         json_path = r#".status.conditions[?(@.type=="HeartbeatsExchanged")].status"#
     ),
     printcolumn(
+        name = "DataPath",
+        type_ = "string",
+        json_path = r#".status.conditions[?(@.type=="DataPathReady")].status"#
+    ),
+    printcolumn(
         name = "Reason",
         type_ = "string",
         priority = 1,
@@ -94,8 +99,12 @@ pub struct SpeakerState {
     #[serde(default)]
     #[schemars(schema_with = "schema::bounded::<Unheard, MOST_UNHEARD>")]
     pub unheard: Vec<Unheard>,
+    /// The boot of the node, by its id, in which what it forwards was up to date once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::text")]
+    pub data_path_ready_in: Option<String>,
     /// BGPListening: whether routers can connect to the speaker, and if not, why. HeartbeatsExchanged: whether it
-    /// hears the other speakers.
+    /// hears the other speakers. DataPathReady: whether its node forwards what comes to Services.
     #[serde(default)]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
     pub conditions: Vec<Condition>,
@@ -157,6 +166,7 @@ impl SpeakerState {
             sessions,
             networks,
             unheard: Vec::new(),
+            data_path_ready_in: None,
             conditions,
         }
     }

@@ -6,6 +6,7 @@
 //!
 //! Everything acts in the network namespace of the thread that opened it.
 
+pub mod boot;
 pub mod clock;
 pub mod frames;
 pub mod groups;

@@ -9,13 +9,14 @@ use std::time::{Duration, Instant};
 
 use announce::Interfaces;
 use api::{Layer2, Network};
-use liveness::{Departure, Keys};
+use liveness::{DataPath, Departure, Keys};
 use names::NodeName;
 use netio::{Change, Link, LinkIndex, Links};
 use tokio::sync::watch;
 use tokio::task::{Id, JoinSet};
 use tracing::{info, warn};
 
+use crate::data_path;
 use crate::engine::interfaces::{can_answer, is_wanted_on};
 use crate::engine::port::{self, Port, Report, sleep_until};
 use crate::engine::surroundings::{Neighbours, Surroundings};
@@ -51,6 +52,7 @@ pub(crate) struct Inputs {
     /// This node's own networks, with their gateways.
     pub(crate) networks: watch::Receiver<Option<Vec<Network>>>,
     pub(crate) departure: watch::Receiver<Option<Departure>>,
+    pub(crate) data_path: watch::Receiver<data_path::Known>,
     pub(crate) settings: watch::Receiver<Layer2>,
 }
 
@@ -73,6 +75,7 @@ pub(crate) struct Engine {
     keys: Option<Keys>,
     gateways: BTreeMap<String, BTreeSet<IpAddr>>,
     departure: Option<Departure>,
+    data_path: DataPath,
     settings: Layer2,
     /// The interfaces that could answer.
     links: BTreeMap<LinkIndex, Link>,
@@ -101,6 +104,7 @@ impl Engine {
             keys: None,
             gateways: BTreeMap::new(),
             departure: None,
+            data_path: DataPath::Broken,
             settings: Layer2::default(),
             links: BTreeMap::new(),
             open: BTreeMap::new(),
@@ -146,6 +150,10 @@ impl Engine {
                 }
                 Ok(()) = inputs.departure.changed() => {
                     self.departure = *inputs.departure.borrow_and_update();
+                    self.tell_all();
+                }
+                Ok(()) = inputs.data_path.changed() => {
+                    self.data_path = inputs.data_path.borrow_and_update().verdict;
                     self.tell_all();
                 }
                 Some(ended) = self.tasks.join_next_with_id() => {
@@ -194,6 +202,7 @@ impl Engine {
             self.keys.clone(),
             self.gateways.get(&link.name).cloned().unwrap_or_default(),
             self.departure,
+            self.data_path,
             self.settings,
         )
     }

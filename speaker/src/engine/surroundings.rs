@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use api::Layer2;
 use ipnetwork::IpNetwork;
-use liveness::{Departure, Keys, Member};
+use liveness::{DataPath, Departure, Keys, Member};
 use names::{Mac, NodeName};
 use netio::Link;
 
@@ -21,6 +21,7 @@ pub(crate) struct Surroundings {
     pub(crate) witnesses: BTreeSet<IpAddr>,
     pub(crate) keys: Option<Keys>,
     pub(crate) departure: Option<Departure>,
+    pub(crate) data_path: DataPath,
     pub(crate) settings: Layer2,
 }
 
@@ -32,6 +33,7 @@ impl Surroundings {
         keys: Option<Keys>,
         witnesses: BTreeSet<IpAddr>,
         departure: Option<Departure>,
+        data_path: DataPath,
         settings: Layer2,
     ) -> Option<Self> {
         let mac = Mac::new(link.mac?);
@@ -53,6 +55,7 @@ impl Surroundings {
             },
             keys,
             departure,
+            data_path,
             settings,
         })
     }

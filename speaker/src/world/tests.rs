@@ -172,10 +172,10 @@ fn another_node_is_a_neighbour_by_its_addresses_until_its_speaker_says_more() {
     let first = neighbours(world.decide());
     assert!(first.len() == 1 && first[0].contains("10.77.0.12") && first[0].contains("32"), "{first:?}");
     let networks = vec!["10.77.0.12/24".parse().unwrap(), "10.88.0.12/24".parse().unwrap()];
-    world.apply(Update::Speaker(NodeName::new("n2"), Some(networks)));
+    world.apply(Update::Speaker(NodeName::new("n2"), Some(SeenSpeaker { networks, ready_in: None })));
     let second = neighbours(world.decide());
     assert!(second[0].contains("10.88.0.12"), "{second:?}");
-    world.apply(Update::Speaker(NodeName::new("n1"), Some(vec![])));
+    world.apply(Update::Speaker(NodeName::new("n1"), Some(SeenSpeaker::default())));
     assert_eq!(world.decide().neighbours, None, "this node is not its own neighbour");
     world.apply(Update::Node(NodeName::new("n2"), None));
     assert_eq!(neighbours(world.decide()), [""; 0], "its status may stay for a while");

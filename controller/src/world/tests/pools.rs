@@ -342,7 +342,7 @@ fn a_drained_pool_says_how_far_it_is() {
 fn the_configuration_goes_as_far_as_it_is_good_and_without_it_the_defaults_go() {
     let mut cluster = Cluster::with(&[]);
     let moves = |cluster: &Cluster| {
-        cluster.world.configs.values().next().copied().unwrap_or_default().moves.concurrent
+        cluster.world.configs.values().next().cloned().unwrap_or_default().moves.concurrent
     };
     let config = |max: u32| json!({ "spec": { "moves": { "maxConcurrent": max } } });
     cluster.apply(Kind::Config, "default", config(3));

@@ -235,6 +235,7 @@ fn config_rows() -> Vec<Row> {
         set("layer2.refresh", json!("0s")),
         blamed("layer2.refresh", json!("2h"), "spec.layer2.refresh"),
         set("layer2.icmpEcho", json!(true)),
+        set("dataPath.healthz", json!("")),
         set("layer2.promiscuous", json!(true)),
         set("layer2.controlPlaneNodes", json!("Exclude")),
     ]

@@ -106,13 +106,15 @@ impl Shell {
     }
 
     pub(super) fn surround(&mut self, now: Instant, surroundings: Surroundings) -> Result<(), netio::Error> {
-        let Surroundings { interface, link, members, witnesses, keys, departure, settings } = surroundings;
+        let Surroundings { interface, link, members, witnesses, keys, departure, data_path, settings } =
+            surroundings;
         if self.settings.replace(settings) != Some(settings) {
             self.configure(now, &settings)?;
         }
         self.mac = link.mac;
         self.responder.handle_interface(now, interface);
         self.node.set_link(now, link);
+        self.node.set_data_path(now, data_path);
         if let Some(keys) = &keys {
             self.node.set_keys(now, keys);
         }
