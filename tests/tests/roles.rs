@@ -7,10 +7,11 @@ use std::time::Duration;
 use k8s_openapi::api::authorization::v1::SubjectAccessReview;
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::rbac::v1::{ClusterRole, PolicyRule, Role};
+use lab::kube::kubeconfig::Identity;
 use lab::kube::light::{Lab, NAMESPACE};
 use lab::kube::product::Program;
 use lab::kube::{object, samples};
-use lab::wait;
+use lab::{run, wait};
 use serde_json::{Value, json};
 
 const SOON: Duration = Duration::from_secs(30);
@@ -284,4 +285,61 @@ fn every_verb_of_the_roles_is_needed() {
     for account in &accounts {
         assert!(!account.log().contains("forbidden"), "{}", account.log());
     }
+}
+
+/// What the API server says to somebody with this token who writes that to an object on some node.
+fn writes(lab: &Lab, token: &str, words: &[&str]) -> Result<(), String> {
+    let kubeconfig = lab.plane().kubeconfig(lab, "somebody", Identity::Token(token));
+    let program = lab.plane().kubectl_command(&[]).get_program().to_owned();
+    let mut command = lab.node(3).namespace().command(&program.to_string_lossy());
+    command.arg("--kubeconfig").arg(&kubeconfig).arg("--cache-dir").arg(kubeconfig.with_extension("cache"));
+    run::attempt(command.args(words)).map(drop).map_err(|refused| refused.to_string())
+}
+
+#[test]
+fn a_speaker_writes_for_its_own_node_and_for_no_other() {
+    let lab = Lab::without_product("roles: nodes");
+    // kubectl reads what it is to change; speakers need not.
+    lab.kubectl(&[
+        "create",
+        "clusterrole",
+        "reads",
+        "--verb=get",
+        "--resource=speakerstatuses.ferritelb.io,addressowners.ferritelb.io",
+        "--resource=speakerstatuses.ferritelb.io/status,addressowners.ferritelb.io/status",
+    ]);
+    let account = format!("--serviceaccount={NAMESPACE}:ferrite-speaker");
+    lab.kubectl(&["create", "clusterrolebinding", "reads", "--clusterrole=reads", &account]);
+    let [n1, n2] = [1, 2].map(|node| lab.node(node).name());
+    for name in [n1, n2] {
+        lab.apply(&format!(
+            "apiVersion: ferritelb.io/v1beta1\nkind: SpeakerStatus\nmetadata: {{name: {name}}}\n"
+        ));
+    }
+    let spec = json!({ "address": ADDRESS, "node": n1, "generation": 1 });
+    lab.apply(&object("AddressOwner", ADDRESS, &spec).to_string());
+    let token = |node| lab.plane().kube().token(NAMESPACE, "ferrite-speaker", node);
+    let patch = |token: &str, kind: &str, name: &str, patch: &str| {
+        writes(&lab, token, &["patch", kind, name, "--subresource=status", "--type=merge", "-p", patch])
+    };
+    let (first, unbound) = (token(Some(n1)), token(None));
+    let networks = r#"{"status":{"networks":[]}}"#;
+    let answers = |node: &str| format!(r#"{{"status":{{"node":"{node}"}}}}"#);
+    wait::eventually("the policy is in force", SOON, || match patch(&first, "speakerstatus", n2, networks) {
+        Ok(()) => Err("not yet".to_owned()),
+        Err(refused) if refused.contains(&format!("the speaker of node {n1} may write its own")) => Ok(()),
+        Err(other) => Err(other),
+    });
+    patch(&first, "speakerstatus", n1, networks).unwrap();
+    patch(&first, "addressowner", ADDRESS, &answers(n1)).unwrap();
+    let refused = patch(&first, "addressowner", ADDRESS, &answers(n2)).unwrap_err();
+    assert!(refused.contains(&format!("in the name of {n2}")), "{refused}");
+    let refused = patch(&first, "addressowner", ADDRESS, r#"{"status":{"node":null}}"#).unwrap_err();
+    assert!(refused.contains("of no node"), "{refused}");
+    let other = token(Some(n2));
+    patch(&other, "addressowner", ADDRESS, r#"{"status":{"reason":"because"}}"#).unwrap_err();
+    patch(&other, "addressowner", ADDRESS, &answers(n2)).unwrap();
+    // A credential that names no node is an administrator's doing.
+    patch(&unbound, "addressowner", ADDRESS, &answers(n1)).unwrap();
+    patch(&unbound, "speakerstatus", n2, networks).unwrap();
 }

@@ -238,12 +238,13 @@ impl Lab {
     }
 }
 
-/// Namespace, CRDs and roles, as a user applies them.
+/// Namespace, CRDs, roles and what holds speakers to their nodes, as a user applies them.
 #[track_caller]
 fn install(plane: &ControlPlane) {
     let mut command = plane.kubectl_command(&["apply", "--server-side", "-f"]);
     command.arg(config().join("default/namespace.yaml"));
-    for file in ["crd", "rbac"].into_iter().flat_map(manifests) {
+    let policy = config().join("admission/speakers.yaml");
+    for file in ["crd", "rbac"].into_iter().flat_map(manifests).chain([policy]) {
         command.arg("-f").arg(file);
     }
     run::run(&mut command);
