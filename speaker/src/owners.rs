@@ -42,6 +42,9 @@ struct Held {
     since: Instant,
 }
 
+/// What is held of each address on each interface.
+type Holdings = BTreeMap<(IpAddr, String), Held>;
+
 /// What an AddressOwner says of who answers.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) struct Recorded {
@@ -68,15 +71,15 @@ impl Recorded {
 
 pub(crate) struct Inputs {
     pub(crate) node: NodeName,
-    /// `None`: this node does not own it any more.
-    pub(crate) owned: latest::Receiver<IpAddr, Option<Owned>>,
+    /// On each interface by its name. `None`: this node does not own it there any more.
+    pub(crate) owned: latest::Receiver<(IpAddr, String), Option<Owned>>,
     /// `None`: there is no such object.
     pub(crate) recorded: latest::Receiver<IpAddr, Option<Recorded>>,
 }
 
 /// Runs for as long as the speaker does.
 pub(crate) async fn run(mut inputs: Inputs, writer: Writer) {
-    let mut held: BTreeMap<IpAddr, Held> = BTreeMap::new();
+    let mut held = Holdings::new();
     let mut recorded: BTreeMap<IpAddr, Recorded> = BTreeMap::new();
     let mut look = tokio::time::interval(LOOK);
     look.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -84,13 +87,13 @@ pub(crate) async fn run(mut inputs: Inputs, writer: Writer) {
         let changed: Vec<_> = tokio::select! {
             changes = inputs.owned.take() => hold(&mut held, changes),
             changes = inputs.recorded.take() => record(&mut recorded, changes),
-            _ = look.tick() => held.keys().copied().collect(),
+            _ = look.tick() => held.keys().map(|(address, _)| *address).collect(),
         };
         for address in changed {
-            let (Some(held), Some(recorded)) = (held.get(&address), recorded.get_mut(&address)) else {
+            let (Some(held), Some(recorded)) = (held_of(&held, address), recorded.get_mut(&address)) else {
                 continue;
             };
-            if let Some(status) = news(&inputs.node, held, recorded, clock::now()) {
+            if let Some(status) = news(&inputs.node, &held, recorded, clock::now()) {
                 let object = Object::of::<AddressOwner>(Key::cluster(address_owner::name(address)));
                 writer.put(object, Write::ApplyStatus(json!({ "status": status })));
             }
@@ -98,15 +101,28 @@ pub(crate) async fn run(mut inputs: Inputs, writer: Writer) {
     }
 }
 
-fn hold(held: &mut BTreeMap<IpAddr, Held>, changes: BTreeMap<IpAddr, Option<Owned>>) -> Vec<IpAddr> {
-    let changed = changes.keys().copied().collect();
-    for (address, owned) in changes {
-        let since = held.remove(&address).map_or_else(clock::now, |before| before.since);
+fn hold(held: &mut Holdings, changes: BTreeMap<(IpAddr, String), Option<Owned>>) -> Vec<IpAddr> {
+    let changed = changes.keys().map(|(address, _)| *address).collect();
+    for (place, owned) in changes {
+        let since = held.remove(&place).map_or_else(clock::now, |before| before.since);
         if let Some(owned) = owned {
-            held.insert(address, Held { owned, since });
+            held.insert(place, Held { owned, since });
         }
     }
     changed
+}
+
+/// What this node holds of an address as one: the greatest claim, on whatever interface it is; but where another
+/// station answers too on one of them, that one.
+fn held_of(held: &Holdings, address: IpAddr) -> Option<Held> {
+    let on = held.range((address, String::new())..).take_while(|((other, _), _)| *other == address);
+    let on: Vec<_> = on.map(|(_, held)| held).collect();
+    let claim = |held: &&Held| (held.owned.ownership.generation, held.owned.ownership.epoch);
+    // Of equal ones the first by name, so that none takes turns.
+    let greatest = on.iter().copied().rev().max_by_key(claim)?;
+    let shown = on.iter().copied().find(|held| held.owned.rival.is_some()).unwrap_or(greatest);
+    let owned = Owned { ownership: greatest.owned.ownership.clone(), ..shown.owned.clone() };
+    Some(Held { owned, since: shown.since })
 }
 
 fn record(
@@ -226,6 +242,35 @@ mod tests {
             let status = news(&me, &held, &mut recorded, held.since);
             assert_eq!(status.is_some(), expected, "{what}");
             assert_eq!(news(&me, &held, &mut recorded, held.since), None, "{what}, again");
+        }
+    }
+
+    #[test]
+    fn an_address_on_two_interfaces_is_written_as_one_and_a_rival_on_either_is_told() {
+        let (address, other) = (IpAddr::from([192, 0, 2, 1]), IpAddr::from([192, 0, 2, 2]));
+        let on = |interface: &str, epoch: u64, rival: Option<Rival>| {
+            let Held { owned, since } = held(1, epoch, rival);
+            Held { owned: Owned { interface: interface.to_owned(), ..owned }, since }
+        };
+        let told = |all: [(IpAddr, Held); 3]| {
+            let all = all.into_iter().map(|(address, held)| ((address, held.owned.interface.clone()), held));
+            let Held { owned, .. } = held_of(&all.collect(), address).unwrap();
+            (owned.interface, owned.ownership.epoch, owned.rival.is_some())
+        };
+        let others = || (other, on("a0", 9, rival(1, None)));
+        let cases = [
+            ((2, None), (2, None), ("eth0", 2, false)),
+            ((2, None), (3, None), ("eth1", 3, false)),
+            ((2, None), (2, rival(1, None)), ("eth1", 2, true)),
+            ((2, rival(1, None)), (3, None), ("eth0", 3, true)),
+        ];
+        for (first, second, (interface, epoch, is_told)) in cases {
+            let all = [
+                (address, on("eth0", first.0, first.1)),
+                (address, on("eth1", second.0, second.1)),
+                others(),
+            ];
+            assert_eq!(told(all), (interface.to_owned(), epoch, is_told));
         }
     }
 

@@ -63,7 +63,8 @@ impl Gate {
             Answer::Unavailable => {
                 self.silent = None;
                 let since = *self.unavailable.get_or_insert(now);
-                if !self.passed || lasts(since) {
+                // Where it did not pass yet, the verdict is that from the start.
+                if lasts(since) {
                     self.verdict = DataPath::Broken;
                 }
             }

@@ -67,7 +67,7 @@ pub(crate) struct Engine {
     me: NodeName,
     seed: u64,
     metrics: Metrics,
-    owners: latest::Sender<IpAddr, Option<Owned>>,
+    owners: latest::Sender<(IpAddr, String), Option<Owned>>,
     hearing: latest::Sender<LinkIndex, Option<(String, Report)>>,
     wanted: BTreeMap<IpAddr, (Interfaces, liveness::Ballot)>,
     /// Nothing is answered for before they are known: who thinks that it is alone claims everything.
@@ -90,7 +90,7 @@ impl Engine {
         me: NodeName,
         seed: u64,
         metrics: Metrics,
-        owners: latest::Sender<IpAddr, Option<Owned>>,
+        owners: latest::Sender<(IpAddr, String), Option<Owned>>,
         hearing: latest::Sender<LinkIndex, Option<(String, Report)>>,
     ) -> Self {
         Self {

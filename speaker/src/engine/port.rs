@@ -45,7 +45,7 @@ pub(crate) struct Port {
     pub(crate) seed: u64,
     pub(crate) metrics: Metrics,
     /// What this node owns, for the record.
-    pub(crate) owners: latest::Sender<IpAddr, Option<Owned>>,
+    pub(crate) owners: latest::Sender<(IpAddr, String), Option<Owned>>,
     /// Which speakers are not heard, by interface; `None`: this one does not listen there.
     pub(crate) hearing: latest::Sender<LinkIndex, Option<(String, Report)>>,
 }

@@ -309,7 +309,7 @@ impl Shell {
                 rival: self.rivals.of(address).cloned(),
                 ownership,
             });
-            (address, owned)
+            ((address, self.port.name.clone()), owned)
         });
         self.port.owners.put(owned);
     }
@@ -411,10 +411,11 @@ fn pace(settings: &Layer2) -> Pace {
 
 impl Drop for Shell {
     fn drop(&mut self) {
-        let Port { index, name, metrics, hearing, .. } = &self.port;
+        let Port { index, name, metrics, hearing, owners, .. } = &self.port;
         metrics.owned_addresses(self.owned, 0);
         metrics.liveness().covered(self.covered.len(), 0);
         metrics.liveness().forget(name);
         hearing.put([(*index, None)]);
+        owners.put(self.responder.owned().map(|address| ((address, name.clone()), None)));
     }
 }
