@@ -4,6 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
+use crate::jitter::Jitter;
+
 /// The pauses before each step of a burst: the first form of the takeover, its second form, and both forms again 20,
 /// 100, 500, 1100 and 2000 ms after it. Linux ignores some forms for a second after an entry's last change, and
 /// switches lose frames while they relearn, so the last ones come well after a second.
@@ -85,7 +87,7 @@ impl Schedule {
             refresh: Some(REFRESH_INTERVAL),
             first: Bucket::new(FIRST_PACE),
             rest: Bucket::new(PACE),
-            jitter: Jitter(seed),
+            jitter: Jitter::new(seed),
         }
     }
 
@@ -212,25 +214,6 @@ impl Bucket {
             self.full_at = Some(full_at + self.pace.interval * tokens);
         }
         ready
-    }
-}
-
-/// SplitMix64: equal seeds give equal times.
-#[derive(Debug)]
-struct Jitter(u64);
-
-impl Jitter {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
-    }
-
-    /// Uniform in `middle ± spread`, to the microsecond.
-    fn around(&mut self, middle: Duration, spread: Duration) -> Duration {
-        let width = u64::try_from(2 * spread.as_micros()).unwrap_or(u64::MAX);
-        middle.saturating_sub(spread) + Duration::from_micros(self.next() % width.max(1))
     }
 }
 
