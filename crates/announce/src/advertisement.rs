@@ -16,7 +16,7 @@ pub struct Pools {
 
 impl Pools {
     /// No selector takes a pool whose labels nobody knows: it could be the very one that `NotIn` is to keep out.
-    fn include(&self, pool: Origin<'_>) -> bool {
+    pub(crate) fn include(&self, pool: Origin<'_>) -> bool {
         let unrestricted = self.names.is_empty() && self.selectors.is_empty();
         let selected = |labels| self.selectors.iter().any(|selector: &Selector| selector.matches(labels));
         unrestricted || self.names.contains(pool.name) || pool.labels.is_some_and(selected)

@@ -12,6 +12,8 @@
 //! [`place`] says which of them is to be the one: for new addresses the node that has the fewest, and from then on
 //! the same one, unless there is a [`Reason`].
 //!
+//! [`probers`] says who finds out beforehand whether an address is free.
+//!
 //! It knows no time, no sockets and no Kubernetes.
 
 mod advertisement;
@@ -22,6 +24,7 @@ mod holders;
 mod place;
 mod plan;
 mod pools;
+mod probing;
 mod sharing;
 mod silence;
 mod unit;
@@ -34,6 +37,7 @@ pub use ballot::{Ballot, Placement};
 pub use election::ranking;
 pub use place::{Arrival, Load, Reason, Verdict, could_be_on, place, rebalance};
 pub use plan::{AddressPlan, Route, plan};
+pub use probing::{has_segment, probers};
 pub use sharing::{Backend, Protocol, Sharing};
 pub use silence::Silence;
 pub use view::{

@@ -45,6 +45,12 @@ impl KnownPools {
         self.pools.contains_key(name)
     }
 
+    /// A pool that there is.
+    pub(crate) fn origin_of(&self, name: &PoolName) -> Option<Origin<'_>> {
+        let (name, pool) = self.pools.get_key_value(name)?;
+        Some(Origin { name, labels: Some(&pool.labels) })
+    }
+
     /// A Service's addresses name these pools from now on, and no longer those that they named before.
     pub(crate) fn name(&mut self, before: Option<&Service>, after: Option<&Service>) {
         // First those that are named from now on: a pool that stays named is not forgotten.
