@@ -19,7 +19,7 @@ use k8s_openapi::api::networking::v1::ServiceCIDR;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use k8s_openapi::jiff::Timestamp;
 use kube::{Resource, ResourceExt};
-use names::{Labels, NodeName};
+use names::{Labels, Mac, NodeName};
 
 pub(crate) use self::owner::{SeenOwner, owner};
 pub(crate) use self::pool::{Recorded, SeenPool, Version, Wish, pool};
@@ -259,10 +259,12 @@ pub(crate) struct SeenSpeaker {
     pub(crate) blocked: BTreeMap<IpAddr, Blocked>,
     /// The subnets that its node is connected to.
     pub(crate) subnets: BTreeSet<IpNetwork>,
+    /// What it has found of addresses that no Service has: where one is, or that nobody answers for it.
+    pub(crate) probed: BTreeMap<IpAddr, Option<Mac>>,
 }
 
 pub(crate) fn speaker(object: &SpeakerStatus) -> SeenSpeaker {
     let node = NodeName::new(object.name_any());
     let Some(status) = &object.status else { return SeenSpeaker::default() };
-    SeenSpeaker { blocked: status.blocked(&node), subnets: status.subnets() }
+    SeenSpeaker { blocked: status.blocked(&node), subnets: status.subnets(), probed: status.probed() }
 }

@@ -21,6 +21,7 @@ use self::network::Network;
 use self::pacing::{Pacing, Subject};
 use self::placements::Placements;
 use self::pools::Pools;
+use self::probes::Found;
 use self::quotas::Quotas;
 use self::reservations::Reservations;
 use self::services::KnownService;
@@ -37,6 +38,7 @@ mod network;
 mod pacing;
 mod placements;
 mod pools;
+mod probes;
 mod quotas;
 mod reservations;
 mod services;
@@ -156,6 +158,9 @@ pub(crate) struct World {
     namespaces: Namespaces,
     network: Network,
     pools: Pools,
+    found: Found,
+    /// The pools and the subnets whose addresses are probed.
+    probed: (BTreeSet<PoolName>, BTreeSet<IpNetwork>),
     quotas: Quotas,
     reservations: Reservations,
     verdicts: Verdicts,
@@ -179,6 +184,8 @@ impl World {
             namespaces: Namespaces::new(),
             network: Network::default(),
             pools: Pools::new(),
+            found: Found::new(),
+            probed: Default::default(),
             quotas: Quotas::new(),
             reservations: Reservations::new(),
             verdicts: Verdicts::new(),
@@ -314,6 +321,7 @@ impl World {
         self.stock_all(now);
         self.limit_all(now);
         self.block(now);
+        self.regard_probes(now);
         self.lay_to_rest(now);
         self.adopt_services(now);
         self.reserve_all(now);

@@ -3,17 +3,19 @@
 //! An object that cannot be understood changes nothing: what it said last goes on, and the controller writes the
 //! reason into its conditions.
 
+use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::sync::Arc;
 
+use announce::Pool;
 use api::address_owner::address_of;
 use api::{
-    AddressOwner, BgpAdvertisement, BgpPeer, FerriteConfig, Invalid, IpAddressPool, L2Advertisement,
-    SliceEndpoints, SpeakerStatus,
+    AddressOwner, BgpAdvertisement, BgpPeer, Candidates, FerriteConfig, Invalid, IpAddressPool,
+    L2Advertisement, SliceEndpoints, SpeakerStatus,
 };
 use cluster::{Change, Key, Scope, watch};
 use futures::StreamExt;
-use futures::stream::{BoxStream, SelectAll, select_all};
+use futures::stream::{self, BoxStream, SelectAll, select_all};
 use k8s_openapi::api::core::v1::{Node, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kube::{Client, ResourceExt};
@@ -21,7 +23,7 @@ use names::{AdvertisementName, NodeName, PeerName, PoolName, ServiceKey};
 use tracing::warn;
 
 use crate::owners::Recorded;
-use crate::world::{Kind, SeenNode, SeenSpeaker, Update};
+use crate::world::{Connected, Kind, SeenNode, SeenSpeaker, Update};
 
 pub(crate) type Updates = SelectAll<BoxStream<'static, Update>>;
 
@@ -37,7 +39,7 @@ pub(crate) fn watch_all(client: &Client, lb_class: Option<String>) -> Updates {
         watch(client.clone(), Scope::default(), |slice: EndpointSlice| SliceEndpoints::parse(&slice));
     let nodes = watch(client.clone(), Scope::default(), seen);
     let pools = watch(client.clone(), Scope::default(), |pool: IpAddressPool| {
-        (pool.labels().clone(), pool.announced())
+        (pool.labels().clone(), pool.announced(), pool.candidates())
     });
     let l2 = watch(client.clone(), Scope::default(), |one: L2Advertisement| one.spec.parse());
     let bgp = watch(client.clone(), Scope::default(), |one: BgpAdvertisement| one.spec.parse());
@@ -56,14 +58,7 @@ pub(crate) fn watch_all(client: &Client, lb_class: Option<String>) -> Updates {
             Some(Update::EndpointSlice((key.namespace.unwrap_or_default(), key.name), slice.flatten()))
         }),
         updates(nodes, Kind::Node, |key, node| Some(Update::Node(NodeName::new(key.name), node))),
-        updates(pools, Kind::IPAddressPool, |key, pool| {
-            let name = PoolName::new(&key.name);
-            let Some((labels, parsed)) = pool else { return Some(Update::Pool(name, None)) };
-            match understood("IPAddressPool", &key, Some(parsed)) {
-                Some(pool) => Some(Update::Pool(name, pool)),
-                None => Some(Update::UnreadablePool(name, labels.into_iter().collect())),
-            }
-        }),
+        updates(pools, Kind::IPAddressPool, of_pool),
         updates(l2, Kind::L2Advertisement, |key, one| {
             let name = AdvertisementName::new(&key.name);
             Some(Update::L2Advertisement(name, understood("L2Advertisement", &key, one)?))
@@ -88,24 +83,24 @@ pub(crate) fn watch_all(client: &Client, lb_class: Option<String>) -> Updates {
     ])
 }
 
-fn updates<V: Send + 'static>(
+fn updates<V: Send + 'static, U: IntoIterator<Item = Update>>(
     changes: impl futures::Stream<Item = Change<V>> + Send + 'static,
     kind: Kind,
-    update: impl Fn(Key, Option<V>) -> Option<Update> + Send + Sync + 'static,
+    update: impl Fn(Key, Option<V>) -> U + Send + Sync + 'static,
 ) -> BoxStream<'static, Update> {
     let update = move |change| {
-        let update = match change {
-            Change::Upsert(key, value) => update(key, Some(value)),
-            Change::Remove(key) => update(key, None),
+        let updates: Vec<_> = match change {
+            Change::Upsert(key, value) => update(key, Some(value)).into_iter().collect(),
+            Change::Remove(key) => update(key, None).into_iter().collect(),
             Change::Garbage(key, garbage) => {
                 refuse(&format!("{kind:?}"), &key, &garbage.why);
-                None
+                Vec::new()
             }
-            Change::Synced => Some(Update::Synced(kind)),
+            Change::Synced => vec![Update::Synced(kind)],
         };
-        futures::future::ready(update)
+        stream::iter(updates)
     };
-    changes.filter_map(update).boxed()
+    changes.flat_map(update).boxed()
 }
 
 /// The outer `None`: nothing changes.
@@ -124,18 +119,29 @@ fn refuse(kind: &str, key: &Key, why: &dyn Display) {
     warn!(kind, name = key.name, %why, "refused; what it said before goes on");
 }
 
-fn service_key(key: Key) -> ServiceKey {
-    ServiceKey::new(key.namespace.unwrap_or_default(), key.name)
+/// A pool: its labels, what it is announced as, and what is to be probed of it.
+type SeenPool = (BTreeMap<String, String>, Result<Pool, Invalid>, Candidates);
+
+fn of_pool(key: Key, pool: Option<SeenPool>) -> [Update; 2] {
+    let name = PoolName::new(&key.name);
+    let Some((labels, parsed, candidates)) = pool else {
+        return [Update::Pool(name.clone(), None), Update::Candidates(name, None)];
+    };
+    let update = match understood("IPAddressPool", &key, Some(parsed)) {
+        Some(pool) => Update::Pool(name.clone(), pool),
+        None => Update::UnreadablePool(name.clone(), labels.into_iter().collect()),
+    };
+    [update, Update::Candidates(name, Some(candidates))]
 }
 
 /// The networks that a speaker's node is in count whatever they are for.
 fn seen_speaker(speaker: &SpeakerStatus) -> SeenSpeaker {
-    let status = speaker.status.as_ref();
-    let addresses = status.into_iter().flat_map(|status| &status.networks).flat_map(|one| &one.addresses);
-    SeenSpeaker {
-        networks: addresses.filter_map(|address| address.parse().ok()).collect(),
-        ready_in: status.and_then(|status| status.data_path_ready_in.clone()),
-    }
+    let ready_in = speaker.status.as_ref().and_then(|status| status.data_path_ready_in.clone());
+    SeenSpeaker { connected: Connected::of(speaker), ready_in }
+}
+
+fn service_key(key: Key) -> ServiceKey {
+    ServiceKey::new(key.namespace.unwrap_or_default(), key.name)
 }
 
 fn seen(node: Node) -> SeenNode {

@@ -26,13 +26,13 @@ use crate::args::Args;
 use crate::changes::{Updates, watch_all};
 use crate::data_path;
 use crate::engine::surroundings::Neighbours;
-use crate::engine::{bgp, l2, listener, networks, peer};
+use crate::engine::{bgp, l2, listener, networks, peer, probing};
 use crate::keys;
 use crate::latest;
 use crate::metrics::Metrics;
 use crate::owners;
 use crate::status;
-use crate::world::{Commands, World};
+use crate::world::{Commands, Probes, World};
 
 const FIELD_MANAGER: &str = "ferrite-speaker";
 const CACHES: &str = "caches";
@@ -52,6 +52,7 @@ struct Engines {
     uid: watch::Sender<Option<String>>,
     neighbours: watch::Sender<Option<Arc<Neighbours>>>,
     recorded: latest::Sender<std::net::IpAddr, Option<owners::Recorded>>,
+    probes: watch::Sender<Arc<Probes>>,
     /// How the speaker ends when it is told to.
     leaves: watch::Sender<Departure>,
     settings: watch::Sender<api::Layer2>,
@@ -171,6 +172,7 @@ fn start_engines(
     tasks.spawn(owners::run(inputs, writer.clone()).map(Ok));
 
     let Bgp { peers, routes, sessions, listening, engine: bgp } = start_bgp(tasks, seed, metrics, stop);
+    let (probes, found) = start_probing(tasks, seed);
     let (uid, uid_known) = watch::channel(None);
     let (speakers, speakers_known) = watch::channel(BTreeSet::new());
     let inputs = status::Inputs {
@@ -178,6 +180,7 @@ fn start_engines(
         uid: uid_known,
         sessions,
         listening,
+        found,
         networks: networks_known,
         hearing: heard,
         speakers: speakers_known,
@@ -186,23 +189,21 @@ fn start_engines(
     tasks.spawn(status::run(inputs, writer.clone()).map(Ok));
     tasks.spawn(writer.run(client.clone(), FIELD_MANAGER).map(Ok));
     let (leaves, _) = watch::channel(Departure::Restart);
-    Ok((
-        Engines {
-            l2,
-            neighbours,
-            recorded,
-            routes,
-            peers,
-            uid,
-            leaves,
-            settings,
-            speakers,
-            data_path,
-            ready_in,
-        },
-        layer2,
-        bgp,
-    ))
+    let engines = Engines {
+        l2,
+        neighbours,
+        recorded,
+        probes,
+        routes,
+        peers,
+        uid,
+        leaves,
+        settings,
+        speakers,
+        data_path,
+        ready_in,
+    };
+    Ok((engines, layer2, bgp))
 }
 
 /// The BGP engine, with what it is told and what it tells.
@@ -237,6 +238,14 @@ fn start_data_path(tasks: &mut Tasks) -> DataPathTask {
     let inputs = data_path::Inputs { settings: settings_known, recorded };
     tasks.spawn(data_path::run(inputs, known).map(Ok));
     (settings, ready_in, data_path)
+}
+
+/// Apart from what answers: nothing that is found out of other addresses delays an answer.
+fn start_probing(tasks: &mut Tasks, seed: u64) -> (watch::Sender<Arc<Probes>>, probing::Findings) {
+    let (probes, wanted) = watch::channel(Arc::default());
+    let (found, findings) = latest::channel();
+    tasks.spawn(probing::run(wanted, found, seed).map(|end| Ok(end?)));
+    (probes, findings)
 }
 
 /// The one task that owns the world.
@@ -276,7 +285,10 @@ async fn decide(
 
 impl Engines {
     fn carry_out(&self, commands: Commands, since: Instant) {
-        let Commands { l2, neighbours, speakers, recorded, peers, routes } = commands;
+        let Commands { l2, neighbours, speakers, recorded, probes, peers, routes } = commands;
+        if let Some(probes) = probes {
+            self.probes.send_replace(probes);
+        }
         if let Some(speakers) = speakers {
             self.speakers.send_replace(speakers);
         }

@@ -3,13 +3,17 @@
 mod heartbeats;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 use std::time::Duration;
 
 use api::condition::{BGP_LISTENING, Status};
-use api::{BgpSession, Condition, Network, SpeakerState, SpeakerStatus, speaker_status};
+use api::speaker_status::MOST_PROBED;
+use api::{BgpSession, Condition, Network, Probed, SpeakerState, SpeakerStatus, speaker_status};
 use cluster::{Key, Object, Write, Writer};
+use futures::FutureExt;
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition as Written, Time};
+use l2::prober::Finding;
 use names::{NodeName, PeerName};
 use netio::{LinkIndex, clock};
 use serde_json::json;
@@ -18,6 +22,7 @@ use tokio::sync::watch;
 use crate::data_path;
 use crate::engine::listener::Listening;
 use crate::engine::port::Report;
+use crate::engine::probing::Findings;
 use crate::latest;
 use heartbeats::Heartbeats;
 
@@ -33,6 +38,8 @@ pub(crate) struct Inputs {
     pub(crate) uid: watch::Receiver<Option<String>>,
     pub(crate) sessions: latest::Receiver<PeerName, Option<Session>>,
     pub(crate) listening: [watch::Receiver<Listening>; 2],
+    /// What probing has found.
+    pub(crate) found: Findings,
     /// The node's networks, once the kernel has told of them.
     pub(crate) networks: watch::Receiver<Option<Vec<Network>>>,
     /// Which speakers each interface does not hear.
@@ -53,12 +60,14 @@ pub(crate) struct Session {
 pub(crate) async fn run(mut inputs: Inputs, writer: Writer) {
     let mut sessions: BTreeMap<PeerName, BgpSession> = BTreeMap::new();
     let mut heartbeats = Heartbeats::default();
+    let mut found: BTreeMap<IpAddr, Finding> = BTreeMap::new();
     let mut conditions: Vec<Written> = Vec::new();
     let mut before: Option<(String, SpeakerState)> = None;
     let [mut v4, mut v6] = inputs.listening;
     loop {
         tokio::select! {
             changes = inputs.sessions.take() => apply(&mut sessions, changes),
+            changes = inputs.found.take() => learn(&mut found, changes),
             Ok(()) = inputs.uid.changed() => {}
             Ok(()) = v4.changed() => {}
             Ok(()) = v6.changed() => {}
@@ -69,6 +78,7 @@ pub(crate) async fn run(mut inputs: Inputs, writer: Writer) {
             else => return,
         }
         tokio::time::sleep(GATHER).await;
+        learn(&mut found, inputs.found.take().now_or_never().unwrap_or_default());
         let Some(uid) = inputs.uid.borrow_and_update().clone() else { continue };
         // A status without them would say that the node has none.
         let Some(networks) = inputs.networks.borrow_and_update().clone() else { continue };
@@ -78,7 +88,12 @@ pub(crate) async fn run(mut inputs: Inputs, writer: Writer) {
         let now = [listening_condition(&listening), heartbeats.condition(&inputs.node), condition];
         conditions = now.iter().map(|now| now.written(&conditions, Timestamp::now())).collect();
         let state = SpeakerState::new(sessions.values().cloned().collect(), networks, conditions.clone());
-        let state = SpeakerState { unheard: heartbeats.unheard(), data_path_ready_in: ready_in, ..state };
+        let state = SpeakerState {
+            unheard: heartbeats.unheard(),
+            probes: written_probes(&found),
+            data_path_ready_in: ready_in,
+            ..state
+        };
         let now = Some((uid, state));
         if now != before {
             if let Some((uid, state)) = &now {
@@ -90,6 +105,23 @@ pub(crate) async fn run(mut inputs: Inputs, writer: Writer) {
         }
         tokio::time::sleep(PAUSE).await;
     }
+}
+
+fn learn(found: &mut BTreeMap<IpAddr, Finding>, changes: BTreeMap<IpAddr, Option<Finding>>) {
+    for (address, finding) in changes {
+        match finding {
+            Some(finding) => drop(found.insert(address, finding)),
+            None => drop(found.remove(&address)),
+        }
+    }
+}
+
+fn written_probes(found: &BTreeMap<IpAddr, Finding>) -> Vec<Probed> {
+    let written = found.iter().map(|(address, finding)| match finding {
+        Finding::Free => Probed::new(*address, None),
+        Finding::Taken(mac) => Probed::new(*address, Some(*mac)),
+    });
+    written.take(MOST_PROBED).collect()
 }
 
 fn apply(sessions: &mut BTreeMap<PeerName, BgpSession>, changes: BTreeMap<PeerName, Option<Session>>) {

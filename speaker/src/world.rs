@@ -1,5 +1,7 @@
 //! What this speaker knows, and what follows from it. One task owns it; there is no lock.
 
+mod probing;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
@@ -8,7 +10,7 @@ use announce::{
     AddressPlan, BgpAdvertisement, L2Advertisement, Node, Placement, Pool, Route, Silence, Touched, View,
     plan,
 };
-use api::{DataPath, Layer2, Peer, Settings, SliceEndpoints, SliceName, Slices};
+use api::{Candidates, DataPath, Layer2, Peer, Settings, SliceEndpoints, SliceName, Slices};
 use bgp::RouterId;
 use ipnetwork::IpNetwork;
 use names::{AdvertisementName, Labels, NodeName, PeerName, PoolName, Selector, ServiceKey};
@@ -18,6 +20,8 @@ use crate::engine::l2::Elected;
 use crate::engine::surroundings::Neighbours;
 use crate::owners::Recorded;
 use crate::settings::{own_router_id, settings};
+use probing::Probing;
+pub(crate) use probing::{Connected, Probes};
 
 /// The kinds that are watched. Nothing is decided until each of them was listed once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -56,6 +60,8 @@ pub(crate) enum Update {
     EndpointSlice(SliceName, Option<SliceEndpoints>),
     Node(NodeName, Option<SeenNode>),
     Pool(PoolName, Option<Pool>),
+    /// What is to be probed of a pool.
+    Candidates(PoolName, Option<Candidates>),
     /// A pool that cannot be understood. One that is known stays as it is.
     UnreadablePool(PoolName, Labels),
     L2Advertisement(AdvertisementName, Option<L2Advertisement>),
@@ -72,8 +78,8 @@ pub(crate) enum Update {
 /// What a speaker says of its node.
 #[derive(Debug, Default)]
 pub(crate) struct SeenSpeaker {
-    /// The networks that it is in.
-    pub(crate) networks: Vec<IpNetwork>,
+    /// How it is connected.
+    pub(crate) connected: Connected,
     /// The boot of it in which its data path was ready.
     pub(crate) ready_in: Option<String>,
 }
@@ -106,6 +112,8 @@ pub(crate) struct Commands {
     pub(crate) neighbours: Option<Arc<Neighbours>>,
     /// The nodes that run a speaker, or did, where they changed.
     pub(crate) speakers: Option<BTreeSet<NodeName>>,
+    /// What this node probes, where that changed.
+    pub(crate) probes: Option<Arc<Probes>>,
     /// The peers of this node. `None`: no longer one.
     pub(crate) peers: BTreeMap<PeerName, Option<PeerSettings>>,
     /// What the records say of who answers, where that changed.
@@ -130,6 +138,7 @@ pub(crate) struct World {
     /// Each node's addresses, and the networks that its speaker says it is in.
     addresses: BTreeMap<NodeName, Vec<IpAddr>>,
     networks: BTreeMap<NodeName, Vec<IpNetwork>>,
+    probing: Probing,
     layer2: Layer2,
     data_path: DataPath,
     /// The boot in which this node's data path was ready, as is recorded.
@@ -164,6 +173,7 @@ impl World {
             peers: BTreeMap::new(),
             addresses: BTreeMap::new(),
             networks: BTreeMap::new(),
+            probing: Probing::default(),
             layer2: Layer2::default(),
             data_path: DataPath::default(),
             ready_in: None,
@@ -196,6 +206,10 @@ impl World {
             Update::EndpointSlice(name, slice) => self.set_slice(name, slice),
             Update::Node(name, node) => self.set_node(name, node),
             Update::Pool(name, pool) => self.view.set_pool(name, pool),
+            Update::Candidates(name, candidates) => {
+                self.probing.set_pool(name, candidates);
+                Touched::Addresses(BTreeSet::new())
+            }
             Update::UnreadablePool(name, labels) => self.set_unreadable_pool(name, labels),
             Update::L2Advertisement(name, one) => self.view.set_l2_advertisement(name, one),
             Update::BgpAdvertisement(name, one) => self.view.set_bgp_advertisement(name, one),
@@ -249,16 +263,19 @@ impl World {
     }
 
     fn set_speaker(&mut self, node: NodeName, speaker: Option<SeenSpeaker>) -> Touched {
-        let (networks, ready_in) = speaker.map(|speaker| (speaker.networks, speaker.ready_in)).unzip();
+        let (connected, ready_in) = speaker.map(|speaker| (speaker.connected, speaker.ready_in)).unzip();
         if node == self.me {
             self.ready_in = ready_in.flatten();
         }
-        let is_there = networks.is_some();
+        let is_there = connected.is_some();
+        let networks =
+            connected.as_ref().map(|connected| connected.addresses.iter().map(|(_, network)| *network));
         let before = match networks {
-            Some(networks) => self.networks.insert(node.clone(), networks),
+            Some(networks) => self.networks.insert(node.clone(), networks.collect()),
             None => self.networks.remove(&node),
         };
         self.speakers_changed |= before.is_some() != is_there;
+        self.probing.set_speaker(node.clone(), connected);
         self.set_neighbour(node);
         Touched::Addresses(BTreeSet::new())
     }
@@ -334,6 +351,7 @@ impl World {
         }
         commands.recorded = std::mem::take(&mut self.recorded);
         let touched = std::mem::replace(&mut self.touched, Touched::Addresses(BTreeSet::new()));
+        commands.probes = self.probing.decide(&self.me, &self.view, &touched);
         let addresses: BTreeSet<_> = match touched {
             Touched::Addresses(addresses) => addresses,
             Touched::All => {

@@ -28,6 +28,9 @@ impl World {
     pub(super) fn apply_node(&mut self, name: NodeName, seen: Option<SeenNode>, now: Now) {
         let (seen, announced) = seen.map(|seen| (seen.addresses, seen.announced)).unzip();
         self.placements.set_node(name.clone(), announced, now);
+        if self.found.contains_key(&name) {
+            self.regard_probes(now);
+        }
         let pods = |seen: Option<&SeenAddresses>| seen.map(|seen| seen.pods.clone()).unwrap_or_default();
         let before = self.network.nodes.get(&name);
         if before == seen.as_ref() {
@@ -42,8 +45,11 @@ impl World {
     }
 
     pub(super) fn apply_speaker(&mut self, name: NodeName, seen: Option<SeenSpeaker>, now: Now) {
+        let found = seen.as_ref().map(|seen| seen.probed.clone());
         let (seen, subnets) = seen.map(|seen| (seen.blocked, seen.subnets)).unzip();
         self.placements.set_subnets(name.clone(), subnets, now);
+        put(&mut self.found, name.clone(), found);
+        self.regard_probes(now);
         if self.network.speakers.get(&name) != seen.as_ref() {
             put(&mut self.network.speakers, name, seen);
             self.note_network(now);

@@ -30,11 +30,20 @@ pub(super) struct Pacing {
 const SETTLE: Duration = Duration::from_millis(100);
 /// The same is done at most so often.
 const PACE: Duration = Duration::from_secs(1);
+/// Or so often, while somebody waits for it.
+const MOMENT: Duration = Duration::from_millis(200);
 
 impl Pacing {
     /// Has something done in this step, however short ago it was done.
     pub(super) fn at_once(&mut self, subject: Subject, now: Instant) {
         self.due.insert(subject, now);
+    }
+
+    /// Has something done in this step, or if it was done a moment ago, in the next one.
+    pub(super) fn presently(&mut self, subject: Subject, now: Instant) {
+        let at = self.done.get(&subject).map_or(now, |done| now.max(*done + MOMENT));
+        let due = self.due.entry(subject).or_insert(at);
+        *due = at.min(*due);
     }
 
     /// Has something done before long.

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
-use announce::{Arrival, ControlPlane, Load, Node, Pool, Reason, Rebalance, Touched, View};
+use announce::{Arrival, ControlPlane, Load, Node, Pool, Readiness, Reason, Rebalance, Touched, View};
 use api::{Condition, Placed, SliceEndpoints, SliceName, Slices};
 use cluster::Write;
 use ipnetwork::IpNetwork;
@@ -104,6 +104,7 @@ impl World {
             Some(None) => {}
             None => self.placements.set_l2_advertisement(known, None, now),
         }
+        self.regard_probes(now);
         self.apply_verdict(Kind::L2Advertisement, name, seen.map(|seen| seen.verdict), now);
     }
 
@@ -183,6 +184,22 @@ impl Placements {
     pub(super) fn set_node(&mut self, name: NodeName, node: Option<Node>, now: Now) {
         let touched = self.view.set_node(name, node);
         self.touch(touched, now);
+    }
+
+    /// Whether some of a pool's addresses are announced on a segment.
+    pub(super) fn has_segment(&self, pool: &PoolName) -> bool {
+        announce::has_segment(&self.view, pool)
+    }
+
+    /// Whether the node list calls a node ready.
+    pub(super) fn is_ready(&self, node: &NodeName) -> bool {
+        self.view.node(node).is_some_and(|node| node.readiness == Readiness::Ready)
+    }
+
+    /// The subnets that a speaker of a node is connected to that is ready.
+    pub(super) fn segments(&self) -> impl Iterator<Item = IpNetwork> {
+        let ready = self.subnets.iter().filter(|(node, _)| self.is_ready(node));
+        ready.flat_map(|(_, subnets)| subnets).copied()
     }
 
     pub(super) fn set_control_plane(&mut self, control_plane: ControlPlane, now: Now) {

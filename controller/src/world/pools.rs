@@ -63,6 +63,7 @@ impl World {
                 Sight::New | Sight::Changed => self.pacing.at_once(subject, now.instant),
                 Sight::Same => self.pacing.soon(subject, now.instant),
             }
+            self.regard_probes(now);
             self.stock(&name, now);
         }
     }
@@ -129,6 +130,7 @@ impl World {
         Some(IpAddressPoolStatus {
             holders: holders.map(|(namespace, count)| NamespaceHolds::new(namespace, *count)).collect(),
             quarantine: Quarantined::written(rests, &recorded.status.quarantine),
+            candidates: self.ledger.candidates(name).iter().map(ToString::to_string).collect(),
             in_effect: pool.in_effect(&recorded).map(|version| version.spec),
             ..IpAddressPoolStatus::new(v4, v6, in_order(conditions.collect(), before))
         })

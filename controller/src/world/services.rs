@@ -14,6 +14,7 @@ use k8s_openapi::jiff::Timestamp;
 use names::{PoolName, ServiceKey};
 use serde_json::Value;
 
+use super::pacing::Subject;
 use super::pools::Pools;
 use super::{Effect, Notice, Now, World};
 use crate::seen::{Ours, SeenService, Standing};
@@ -231,6 +232,10 @@ impl World {
         let announced = known.announced(decision);
         self.placements.set_service(key, Some(announced), &known.seen.held, now);
         self.effects.append(&mut self.placements.take_effects());
+        if let Some(Refusal::AddressUnprobed { pool, .. }) = &decision.refusal {
+            // What it says stands until that is known, which takes but a moment.
+            return self.pacing.presently(Subject::Pool(pool.clone()), now.instant);
+        }
         let Some(patch) = known.seen.patch(&outcome(decision, now), known.decided) else {
             // What is on its way to be written may be older than what is decided.
             if let Some(since) = known.writing.take() {

@@ -7,6 +7,7 @@ mod cluster;
 mod histories;
 mod placements;
 mod pools;
+mod probing;
 mod tenancy;
 
 #[test]

@@ -1,3 +1,5 @@
+use std::collections::BTreeSet;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use ipam::{Assignment, BuggyAddresses, Created, State};
@@ -83,6 +85,22 @@ pub struct IpAddressPoolSpec {
     #[serde(default = "reuse_after")]
     #[schemars(schema_with = "schema::reuse_after")]
     pub reuse_after: String,
+    /// How addresses that an L2Advertisement announces are probed on their segment before a Service gets them. Quick:
+    /// two questions, a tenth of a second apart. Full: as RFC 5227 has it, which takes up to 7s. Off: not at all.
+    #[serde(default)]
+    pub probe: Probe,
+}
+
+/// How addresses are probed before a Service gets them.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum Probe {
+    /// Two questions, a tenth of a second apart.
+    #[default]
+    Quick,
+    /// As RFC 5227 has it.
+    Full,
+    /// Not at all.
+    Off,
 }
 
 /// For which Services a pool is, and when it is tried.
@@ -167,6 +185,7 @@ impl IpAddressPoolSpec {
             paused,
             on_remove,
             reuse_after,
+            probe,
         } = self;
         let anyone = ServiceAllocation::default();
         let ServiceAllocation { priority, namespaces, namespace_selectors, service_selectors } =
@@ -186,6 +205,7 @@ impl IpAddressPoolSpec {
             state: state(*disabled, *drain),
             on_remove: (*on_remove).into(),
             reuse_after: duration::parse_within(REUSE_AFTER, reuse_after, LONGEST_REUSE_AFTER)?,
+            probe: (*probe).into(),
             created,
         };
         Ok(PoolMeaning { pool, hold: if *paused { Hold::Paused } else { Hold::None } })
@@ -202,6 +222,25 @@ const fn state(disabled: bool, drain: bool) -> State {
         (false, true) => State::Disabled,
         (false, false) => State::Open,
     }
+}
+
+impl From<Probe> for ipam::Probe {
+    fn from(probe: Probe) -> Self {
+        match probe {
+            Probe::Quick => Self::Quick,
+            Probe::Full => Self::Full,
+            Probe::Off => Self::Off,
+        }
+    }
+}
+
+/// Which of a pool's addresses are to be probed.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Candidates {
+    /// These.
+    pub addresses: BTreeSet<IpAddr>,
+    /// In this way.
+    pub probe: Probe,
 }
 
 impl From<OnRemove> for ipam::OnRemove {
@@ -237,6 +276,22 @@ impl IpAddressPool {
     pub fn in_effect(&self) -> Option<ipam::Pool> {
         let spec = self.status.as_ref()?.in_effect.as_ref()?;
         spec.parse(created(self)).ok().map(|meaning| meaning.pool)
+    }
+
+    /// What is to be probed of it, as its status says. What cannot be understood is left out: a status is a record.
+    pub fn candidates(&self) -> Candidates {
+        let probe = match self.parse() {
+            Ok(PoolMeaning { hold: Hold::None, .. }) => Some(self.spec.probe),
+            Ok(PoolMeaning { hold: Hold::Paused, .. }) | Err(_) => {
+                let in_effect = self.status.as_ref().and_then(|status| status.in_effect.as_ref());
+                in_effect.map(|spec| spec.probe)
+            }
+        };
+        let texts = self.status.iter().flat_map(|status| &status.candidates);
+        Candidates {
+            addresses: texts.filter_map(|text| text.parse().ok()).collect(),
+            probe: probe.unwrap_or(Probe::Off),
+        }
     }
 
     /// What an announcing node has to know of it.

@@ -55,9 +55,9 @@ pub use endpoint_slice::{SliceEndpoints, SliceName, Slices};
 pub use ferrite_config::{FerriteConfig, FerriteConfigSpec, FerriteConfigStatus, MovesSpec, Settings};
 pub use invalid::Invalid;
 pub use ip_address_pool::{
-    Hold, IpAddressPool, IpAddressPoolSpec, IpAddressPoolStatus, NamespaceHolds, OnRemove, PoolMeaning,
-    Quarantined, ServiceAllocation,
+    Candidates, Hold, IpAddressPool, IpAddressPoolSpec, IpAddressPoolStatus, NamespaceHolds, OnRemove,
+    PoolMeaning, Probe, Quarantined, ServiceAllocation,
 };
 pub use layer2::{ControlPlaneNodes, Heartbeat, HeartbeatSpec, Layer2, Layer2Spec};
 pub use service::LoadBalancer;
-pub use speaker_status::{BgpSession, Network, SpeakerState, SpeakerStatus, Unheard};
+pub use speaker_status::{BgpSession, Network, Probed, SpeakerState, SpeakerStatus, Unheard};

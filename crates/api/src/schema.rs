@@ -271,6 +271,16 @@ pub(crate) fn any_addresses(_: &mut SchemaGenerator) -> Schema {
     })
 }
 
+/// Addresses that are to be probed.
+pub(crate) fn candidates(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "array",
+        "maxItems": 1024,
+        "items": { "type": "string", "maxLength": 45 },
+        "x-kubernetes-list-type": "set",
+    })
+}
+
 /// What a pool gives out: CIDRs and ranges.
 pub(crate) fn addresses(_: &mut SchemaGenerator) -> Schema {
     json_schema!({

@@ -9,13 +9,16 @@ use ipam::Blocked;
 use ipnetwork::IpNetwork;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, OwnerReference, Time};
 use kube::CustomResource;
-use names::NodeName;
-use schemars::JsonSchema;
+use names::{Mac, NodeName};
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use crate::schema;
+use crate::{schema, tolerant};
 pub use networks::{MOST_ADDRESSES, MOST_GATEWAYS, MOST_NETWORKS, Network, merged};
+
+/// How many probed addresses a status holds.
+pub const MOST_PROBED: usize = 2048;
 
 /// SpeakerStatus has no spec: its speaker writes it, and nobody else.
 #[derive(CustomResource, Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -95,6 +98,10 @@ pub struct SpeakerState {
     #[serde(default)]
     #[schemars(schema_with = "networks::schema")]
     pub networks: Vec<Network>,
+    /// What probing addresses has found that pools may give out next.
+    #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "tolerant::field")]
+    #[schemars(schema_with = "probes_schema")]
+    pub probes: Vec<Probed>,
     /// The speakers that this one should hear on a segment and does not, the first 32 of them.
     #[serde(default)]
     #[schemars(schema_with = "schema::bounded::<Unheard, MOST_UNHEARD>")]
@@ -129,6 +136,38 @@ pub struct Unheard {
     pub since: Time,
 }
 
+/// An address that was probed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Probed {
+    /// The address.
+    pub address: String,
+    /// Where it is, if somebody answers for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mac: Option<String>,
+}
+
+fn probes_schema(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "array",
+        "maxItems": MOST_PROBED,
+        "items": {
+            "description": "An address that was probed.",
+            "type": "object",
+            "required": ["address"],
+            "properties": {
+                "address": { "description": "The address.", "type": "string", "maxLength": 45 },
+                "mac": {
+                    "description": "The Ethernet address that it is at, if somebody answers for it.",
+                    "type": "string",
+                    "maxLength": 17,
+                },
+            },
+        },
+        "x-kubernetes-list-type": "map",
+        "x-kubernetes-list-map-keys": ["address"],
+    })
+}
+
 /// One BGP session.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
@@ -155,6 +194,13 @@ pub struct BgpSession {
     pub last_error: Option<String>,
 }
 
+impl Probed {
+    /// An address, and where it is.
+    pub fn new(address: IpAddr, mac: Option<Mac>) -> Self {
+        Self { address: address.to_string(), mac: mac.map(|mac| mac.to_string()) }
+    }
+}
+
 impl SpeakerState {
     /// A state whose counts are those of its sessions.
     pub fn new(sessions: Vec<BgpSession>, networks: Vec<Network>, conditions: Vec<Condition>) -> Self {
@@ -167,6 +213,7 @@ impl SpeakerState {
             networks,
             unheard: Vec::new(),
             data_path_ready_in: None,
+            probes: Vec::new(),
             conditions,
         }
     }
@@ -175,6 +222,29 @@ impl SpeakerState {
     /// those of its subnets that stand for the network or are for broadcast.
     pub fn blocked(&self, node: &NodeName) -> BTreeMap<IpAddr, Blocked> {
         networks::blocked(&self.networks, node)
+    }
+
+    /// What probing has found: where an address is, or that nobody answers for it. What cannot be understood is left
+    /// out.
+    pub fn probed(&self) -> BTreeMap<IpAddr, Option<Mac>> {
+        let found = |probed: &Probed| {
+            let mac = probed.mac.as_ref().map(|mac| mac.parse()).transpose().ok()?;
+            Some((probed.address.parse().ok()?, mac))
+        };
+        self.probes.iter().filter_map(found).collect()
+    }
+
+    /// The interfaces of the node that are connected to subnets, with each address and its prefix.
+    pub fn connections(&self) -> impl Iterator<Item = (&str, IpNetwork)> {
+        self.networks.iter().flat_map(|network| {
+            let addresses = network.addresses.iter().filter_map(|address| address.parse().ok());
+            addresses.map(|address| (network.interface.as_str(), address))
+        })
+    }
+
+    /// The MACs of the node's interfaces.
+    pub fn macs(&self) -> impl Iterator<Item = Mac> {
+        self.networks.iter().filter_map(|network| network.mac.as_ref()?.parse().ok())
     }
 
     /// The subnets that the node is connected to.

@@ -278,6 +278,7 @@ fn former(view: &View<'_>, pool: &PoolName, family: Family) -> Option<IpAddr> {
         Family::of(*address) == family
             && shelf.is_some_and(|shelf| view.may_use(*address, shelf).is_ok())
             && !view.register.blocked().contains_key(address)
+            && view.register.taken(*address).is_none()
     })
 }
 
@@ -303,7 +304,12 @@ fn these(view: &View<'_>, held: Option<&Grant>) -> Result<Grant, Refusal> {
     fits(view.request, &asked)?;
     for address in &asked {
         let has = held.is_some_and(|held| held.addresses.contains(address));
-        if has { view.remain(*address)? } else { view.join(*address)? }
+        if has {
+            view.remain(*address)?;
+        } else {
+            view.join(*address)?;
+            view.is_untaken(*address)?;
+        }
     }
     // What it holds already stays its own, even where the pool has changed since.
     if let Some(held) = held.filter(|held| held.addresses == asked && view.request.allows(&held.pool)) {

@@ -6,6 +6,7 @@ use names::{Labels, PoolName, QuotaName, ReservationName, ServiceKey};
 
 use self::agenda::Agenda;
 use self::movement::Movement;
+use self::probing::Probing;
 use self::under::Under;
 use crate::entries::Entries;
 use crate::entry::{Entry, Waits};
@@ -23,6 +24,7 @@ mod configure;
 mod decide;
 mod hold;
 mod movement;
+mod probing;
 mod standing;
 mod under;
 
@@ -47,6 +49,7 @@ pub struct Ledger {
     entries: Entries,
     under: Under,
     movement: Movement,
+    probing: Probing,
     waiters: Waiters,
     agenda: Agenda,
     phase: Phase,
@@ -131,10 +134,11 @@ impl Ledger {
     /// there is something to replace it.
     pub fn allocate(&mut self, now: Instant, key: &ServiceKey, request: Request) -> Changed {
         let mut changed = self.start(now);
-        let entry = self.entry(key);
-        if entry.asks() == Some(&request) {
+        if self.entry(key).asks() == Some(&request) {
             return changed;
         }
+        self.probing.forget(key);
+        let entry = self.entry(key);
         entry.garbled = None;
         let sharing = request.sharing.clone();
         let labels = entry.request.replace(request).map(|before| before.labels);
@@ -216,6 +220,7 @@ impl Ledger {
             self.register.touch(&grant.pool);
         }
         self.movement.forget(key, entry.place);
+        self.probing.forget(key);
         self.sharers.regrant(key, entry.granted(), &[]);
         self.free(now, key, entry.request.as_ref(), entry.held());
         self.sharers.forget(key);
@@ -233,7 +238,7 @@ impl Ledger {
             self.reservations.touch_all();
             self.agenda.ask_everyone();
         }
-        while let Some(key) = self.movement.next_due(now) {
+        while let Some(key) = self.movement.next_due(now).or_else(|| self.probing.next_due(now)) {
             self.decide(now, &key, &mut changed);
         }
         self.run(now, &mut changed);
@@ -243,7 +248,7 @@ impl Ledger {
     /// When to call [`Ledger::handle_timeout`] next.
     pub fn poll_timeout(&self) -> Option<Instant> {
         let ends = [self.register.next_wake(), self.reservations.next_end(), self.movement.next_end()];
-        ends.into_iter().flatten().min()
+        ends.into_iter().chain([self.probing.next_end()]).flatten().min()
     }
 
     fn entry(&mut self, key: &ServiceKey) -> &mut Entry {

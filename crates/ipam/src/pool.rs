@@ -6,7 +6,7 @@ use std::time::Duration;
 use ipnetwork::IpNetwork;
 use range_set_blaze::{RangeSetBlaze, UIntPlusOne};
 
-use crate::{Audience, Family};
+use crate::{Audience, Family, Probe};
 
 /// How long a freed address is given to nobody while others are free: its old clients, and the neighbour
 /// caches and routes towards it, forget it meanwhile.
@@ -33,6 +33,8 @@ pub struct Pool {
     pub on_remove: OnRemove,
     /// How long a freed address rests while others are free.
     pub reuse_after: Duration,
+    /// How its addresses are probed before they are given out.
+    pub probe: Probe,
     /// Where pools overlap, the elder has the addresses.
     pub created: Created,
 }
@@ -115,6 +117,7 @@ impl Default for Pool {
             state: State::Open,
             on_remove: OnRemove::Keep,
             reuse_after: REUSE_AFTER,
+            probe: Probe::default(),
             created: Created(0),
         }
     }

@@ -3,7 +3,7 @@ use std::net::IpAddr;
 
 use names::{PoolName, QuotaName, ReservationName, ServiceKey};
 
-use crate::{Clash, Families, Family, Protocol};
+use crate::{Clash, Families, Family, Protocol, Taken};
 
 /// Why a Service does not get what it asks for. It keeps what it has.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,6 +42,20 @@ pub enum Refusal {
     },
     /// It gave this address up, and its status still shows it.
     AddressParting(IpAddr),
+    /// Nobody has found out yet whether somebody else answers for this address. That takes no longer than a moment.
+    AddressUnprobed {
+        /// The address.
+        address: IpAddr,
+        /// The pool that has it.
+        pool: PoolName,
+    },
+    /// It asks for an address that a station outside the cluster answers for.
+    AddressTaken {
+        /// The address.
+        address: IpAddr,
+        /// Who answers, and who heard that.
+        by: Taken,
+    },
     /// It asks for an address that no pool that it may use contains.
     AddressNotInPool {
         /// The address.
@@ -147,6 +161,8 @@ impl Refusal {
             Self::PoolExhausted { .. } => "PoolExhausted",
             Self::AddressInUse { .. } => "AddressInUse",
             Self::AddressParting(_) => "AddressParting",
+            Self::AddressUnprobed { .. } => "AddressUnprobed",
+            Self::AddressTaken { .. } => "AddressTaken",
             Self::AddressNotInPool { .. } => "AddressNotInPool",
             Self::AddressAvoided { .. } => "AddressAvoided",
             Self::DifferentPools(..) => "DifferentPools",
@@ -179,9 +195,9 @@ impl fmt::Display for Refusal {
                 write!(out, "{} {families} addresses free", has_not(pools))
             }
             Self::AddressInUse { address, by } => write!(out, "{address} is held by Service {by}"),
-            Self::AddressParting(address) => {
-                write!(out, "{address} was given up, and nothing takes its place before the status says so")
-            }
+            Self::AddressParting(address) => parting(*address, out),
+            Self::AddressUnprobed { address, pool } => being_probed(*address, pool, out),
+            Self::AddressTaken { address, by } => write!(out, "address {address} is {by}"),
             Self::AddressNotInPool { address, pools } => write!(out, "{} {address}", contains_not(pools)),
             Self::AddressAvoided { address, pool } => {
                 write!(out, "IPAddressPool {pool} avoids {address} (avoidBuggyIPs)")
@@ -294,6 +310,14 @@ fn contains_not(pools: &[PoolName]) -> Denied<'_> {
 
 fn not_in_use(pool: &PoolName, out: &mut fmt::Formatter<'_>) -> fmt::Result {
     write!(out, "no IPAddressPool {pool} is in use; if there is one, its condition Ready says why")
+}
+
+fn parting(address: IpAddr, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+    write!(out, "{address} was given up, and nothing takes its place before the status says so")
+}
+
+fn being_probed(address: IpAddr, pool: &PoolName, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+    write!(out, "{address} of IPAddressPool {pool} is being probed")
 }
 
 /// A value that may be left out, with what stands before it.

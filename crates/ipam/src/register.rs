@@ -8,7 +8,7 @@ use names::{PoolName, ServiceKey};
 use crate::layout::{ByFamily, Claim, Disputes, Layout, Ranges, Shelf};
 use crate::pool::{REUSE_AFTER, address, number};
 use crate::space::{Occupancy, Space, Usage};
-use crate::{Blocked, Count, Family, Pool};
+use crate::{Blocked, Count, Family, Finding, Pool, Taken};
 
 /// An address that nobody holds any more and that rests.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,6 +34,8 @@ pub(crate) struct Register {
     ends: BTreeSet<(Instant, IpAddr)>,
     former: BTreeMap<ServiceKey, BTreeSet<(Instant, IpAddr)>>,
     blocked: BTreeMap<IpAddr, Blocked>,
+    /// What probing has found of addresses, where that counts.
+    findings: BTreeMap<IpAddr, Finding>,
     touched: BTreeSet<PoolName>,
 }
 
@@ -201,6 +203,36 @@ impl Register {
         changed
     }
 
+    /// Goes by these findings and no others; gives back those addresses of which something else is known now.
+    pub(crate) fn find(&mut self, findings: BTreeMap<IpAddr, Finding>) -> BTreeSet<IpAddr> {
+        let news = findings.iter().filter(|(address, found)| self.findings.get(address) != Some(found));
+        let gone = self.findings.keys().filter(|address| !findings.contains_key(address));
+        let changed: BTreeSet<IpAddr> = news.map(|(address, _)| *address).chain(gone.copied()).collect();
+        for address in &changed {
+            self.change(*address, |register| match findings.get(address) {
+                Some(found) => drop(register.findings.insert(*address, found.clone())),
+                None => drop(register.findings.remove(address)),
+            });
+        }
+        changed
+    }
+
+    pub(crate) fn finding(&self, address: IpAddr) -> Option<&Finding> {
+        self.findings.get(&address)
+    }
+
+    /// Who outside the cluster answers for an address.
+    pub(crate) fn taken(&self, address: IpAddr) -> Option<&Taken> {
+        match self.findings.get(&address)? {
+            Finding::Taken(taken) => Some(taken),
+            Finding::Free => None,
+        }
+    }
+
+    pub(crate) fn all_taken(&self) -> impl Iterator<Item = (IpAddr, &Taken)> {
+        self.findings.keys().filter_map(|address| Some((*address, self.taken(*address)?)))
+    }
+
     /// Puts a pool in place of the one of that name; gives back the old one. [`Register::lay_out`] has to follow.
     pub(crate) fn set_pool(&mut self, name: &PoolName, pool: Option<Pool>) -> Option<Pool> {
         self.touched.insert(name.clone());
@@ -248,15 +280,17 @@ impl Register {
         let held = within(&self.holdings, family, ranges).map(|(address, _)| *address);
         let resting = within(&self.resting, family, ranges).map(|(address, _)| *address);
         let blocked = within(&self.blocked, family, ranges).map(|(address, _)| *address);
-        let all: BTreeSet<IpAddr> = held.chain(resting).chain(blocked).collect();
+        let found = within(&self.findings, family, ranges).map(|(address, _)| *address);
+        let all: BTreeSet<IpAddr> = held.chain(resting).chain(blocked).chain(found).collect();
         all.into_iter().map(|address| (number(address), self.occupancy(address))).collect()
     }
 
     fn occupancy(&self, address: IpAddr) -> Occupancy {
         match self.resting.get(&address) {
             _ if self.is_held(address) => Occupancy::Held,
-            _ if self.blocked.contains_key(&address) => Occupancy::Blocked,
+            _ if self.blocked.contains_key(&address) || self.taken(address).is_some() => Occupancy::Blocked,
             Some((_, until)) => Occupancy::Resting(*until),
+            None if self.finding(address).is_some() => Occupancy::Probed,
             None => Occupancy::Free,
         }
     }

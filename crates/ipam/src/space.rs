@@ -9,10 +9,12 @@ use crate::layout::Ranges;
 pub(crate) enum Occupancy {
     /// Some Service has it.
     Held,
-    /// It is never given out by itself.
+    /// It is never given out by itself; or somebody else answers for it.
     Blocked,
     /// Held not long ago, until then.
     Resting(Instant),
+    /// None of these, and nobody else answers for it.
+    Probed,
     /// None of these.
     Free,
 }
@@ -22,6 +24,8 @@ pub(crate) enum Occupancy {
 pub(crate) struct Space {
     all: Ranges,
     free: Ranges,
+    /// Those of the free ones that were probed.
+    probed: BTreeSet<u128>,
     /// The one freed longest ago stands first.
     resting: BTreeSet<(Instant, u128)>,
     held: usize,
@@ -51,9 +55,9 @@ impl Space {
         self.all.is_empty()
     }
 
-    /// The lowest free one.
+    /// The lowest free one, of those first that were probed.
     pub(crate) fn fresh(&self) -> Option<u128> {
-        self.free.first()
+        self.probed.first().copied().or_else(|| self.free.first())
     }
 
     /// The one that has rested longest.
@@ -68,6 +72,11 @@ impl Space {
 
     pub(crate) fn resting(&self) -> impl Iterator<Item = u128> {
         self.resting.iter().map(|(_, number)| *number)
+    }
+
+    /// The resting ones, the one freed last first.
+    pub(crate) fn freed_last(&self) -> impl Iterator<Item = u128> {
+        self.resting.iter().rev().map(|(_, number)| *number)
     }
 
     /// Notes that one of its addresses is something else now.
@@ -97,6 +106,10 @@ impl Space {
             Occupancy::Held => self.held = self.held.saturating_sub(1),
             Occupancy::Blocked => {}
             Occupancy::Resting(until) => drop(self.resting.remove(&(until, number))),
+            Occupancy::Probed => {
+                self.probed.remove(&number);
+                self.free.remove(number);
+            }
             Occupancy::Free => drop(self.free.remove(number)),
         }
     }
@@ -106,6 +119,10 @@ impl Space {
             Occupancy::Held => self.held += 1,
             Occupancy::Blocked => {}
             Occupancy::Resting(until) => drop(self.resting.insert((until, number))),
+            Occupancy::Probed => {
+                self.probed.insert(number);
+                self.free.insert(number);
+            }
             Occupancy::Free => drop(self.free.insert(number)),
         }
     }

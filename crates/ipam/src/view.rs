@@ -118,6 +118,18 @@ impl<'a> View<'a> {
         }
     }
 
+    /// Whether nobody outside the cluster answers for an address, as far as is known. Of one that some Service has
+    /// this is not the place to say it.
+    ///
+    /// # Errors
+    /// Who does.
+    pub(crate) fn is_untaken(&self, address: IpAddr) -> Result<(), Refusal> {
+        match self.register.taken(address).filter(|_| !self.register.is_held(address)) {
+            Some(by) => Err(Refusal::AddressTaken { address, by: by.clone() }),
+            None => Ok(()),
+        }
+    }
+
     /// Whether this Service may take an address beside all those that hold it, and those that part with it.
     ///
     /// # Errors
@@ -269,7 +281,7 @@ impl<'a> View<'a> {
         self.entry.held().filter_map(from).collect()
     }
 
-    /// The lowest free address on a shelf.
+    /// The lowest free address on a shelf, of those first that were probed.
     pub(crate) fn fresh(&self, shelf: &Shelf, family: Family) -> Option<IpAddr> {
         Some(address(family, self.register.space(shelf, family)?.fresh()?))
     }

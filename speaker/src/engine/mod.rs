@@ -8,7 +8,9 @@ pub(crate) mod listener;
 pub(crate) mod networks;
 pub(crate) mod peer;
 pub(crate) mod port;
+pub(crate) mod probing;
 pub(crate) mod surroundings;
 mod wire;
 
+pub(crate) use interfaces::is_wanted_on;
 pub(crate) use peer::PeerSettings;

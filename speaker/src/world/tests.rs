@@ -2,7 +2,8 @@ use announce::{
     Departure, Exclusion, Family, Interfaces, Pools, Preempt, Reach, Readiness, Rebalance, Service,
     TrafficPolicy, Usable,
 };
-use names::{Labels, Operator, Requirement};
+use api::{Candidates, Probe};
+use names::{Labels, Mac, Operator, Requirement};
 
 use super::*;
 
@@ -50,10 +51,28 @@ fn slice_name(name: &str) -> SliceName {
     ("default".to_owned(), name.to_owned())
 }
 
+fn connected(addresses: &[(&str, &str)]) -> SeenSpeaker {
+    let addresses = addresses.iter().map(|(name, address)| ((*name).to_owned(), address.parse().unwrap()));
+    let connected = Connected { addresses: addresses.collect(), macs: BTreeSet::new() };
+    SeenSpeaker { connected, ready_in: None }
+}
+
 fn peer(address: &str, port: u16) -> Peer {
     let spec =
         format!(r#"{{"myASN": 64500, "peerASN": 64512, "peerAddress": "{address}", "peerPort": {port}}}"#);
     serde_json::from_str::<api::BgpPeerSpec>(&spec).unwrap().parse().unwrap()
+}
+
+fn advertisement() -> L2Advertisement {
+    L2Advertisement {
+        pools: Pools::default(),
+        node_selectors: vec![],
+        service_selectors: vec![],
+        interfaces: Interfaces::All,
+        preferences: vec![],
+        preempt: Preempt::No,
+        rebalance: Rebalance::Explicit,
+    }
 }
 
 /// Everything that one node needs to announce one Service by both ways, before anything is synced.
@@ -63,16 +82,7 @@ fn unsynced() -> World {
     let prefixes = vec!["192.0.2.0/24".parse().unwrap()];
     let pool = Pool { labels: Labels::new(), prefixes };
     world.apply(Update::Pool(PoolName::new("pool"), Some(pool)));
-    let l2 = L2Advertisement {
-        pools: Pools::default(),
-        node_selectors: vec![],
-        service_selectors: vec![],
-        interfaces: Interfaces::All,
-        preferences: vec![],
-        preempt: Preempt::No,
-        rebalance: Rebalance::Explicit,
-    };
-    world.apply(Update::L2Advertisement(AdvertisementName::new("l2"), Some(l2)));
+    world.apply(Update::L2Advertisement(AdvertisementName::new("l2"), Some(advertisement())));
     let bgp = BgpAdvertisement {
         pools: Pools::default(),
         node_selectors: vec![],
@@ -171,8 +181,8 @@ fn another_node_is_a_neighbour_by_its_addresses_until_its_speaker_says_more() {
     };
     let first = neighbours(world.decide());
     assert!(first.len() == 1 && first[0].contains("10.77.0.12") && first[0].contains("32"), "{first:?}");
-    let networks = vec!["10.77.0.12/24".parse().unwrap(), "10.88.0.12/24".parse().unwrap()];
-    world.apply(Update::Speaker(NodeName::new("n2"), Some(SeenSpeaker { networks, ready_in: None })));
+    let networks = connected(&[("eth0", "10.77.0.12/24"), ("eth1", "10.88.0.12/24")]);
+    world.apply(Update::Speaker(NodeName::new("n2"), Some(networks)));
     let second = neighbours(world.decide());
     assert!(second[0].contains("10.88.0.12"), "{second:?}");
     world.apply(Update::Speaker(NodeName::new("n1"), Some(SeenSpeaker::default())));
@@ -293,4 +303,80 @@ fn a_service_that_shows_anothers_address_takes_nothing_over() {
         let expected = if at_start { [].into() } else { BTreeMap::from([(route(VIP), None)]) };
         assert_eq!(routes, expected, "at start: {at_start}");
     }
+}
+
+fn candidates(addresses: &[&str], probe: Probe) -> Candidates {
+    Candidates { addresses: addresses.iter().map(|text| address(text)).collect(), probe }
+}
+
+/// What a command says is probed here.
+fn probed(commands: &Commands) -> Option<Vec<String>> {
+    let probes = commands.probes.as_ref()?;
+    Some(probes.candidates.keys().map(ToString::to_string).collect())
+}
+
+/// A node whose pool has candidates, and whose speaker says how it is connected.
+fn probing() -> World {
+    let mut world = synced();
+    let pool = PoolName::new("pool");
+    world.apply(Update::Candidates(pool, Some(candidates(&["192.0.2.7", "198.51.100.7"], Probe::Quick))));
+    world.apply(Update::Speaker(NodeName::new("n1"), Some(connected(&[("eth0", "192.0.2.1/24")]))));
+    world
+}
+
+#[test]
+fn candidates_are_probed_where_the_node_is_on_their_segment() {
+    let mut world = probing();
+    assert_eq!(probed(&world.decide()), Some(vec!["192.0.2.7".to_owned()]));
+    assert_eq!(probed(&world.decide()), None, "nothing has changed");
+    world.apply(Update::Service(key("web"), None));
+    assert_eq!(probed(&world.decide()), None);
+    world.apply(Update::Speaker(NodeName::new("n1"), Some(connected(&[("cni0", "192.0.2.1/24")]))));
+    assert_eq!(probed(&world.decide()), Some(vec![]), "it may not be answered for there");
+}
+
+#[test]
+fn nothing_is_probed_of_a_pool_that_is_not_to_be_or_that_is_gone() {
+    let pool = PoolName::new("pool");
+    for change in [
+        Update::Candidates(pool.clone(), Some(candidates(&["192.0.2.7"], Probe::Off))),
+        Update::Candidates(pool.clone(), None),
+        Update::L2Advertisement(AdvertisementName::new("l2"), None),
+        Update::Node(NodeName::new("n1"), None),
+    ] {
+        let mut world = probing();
+        world.decide();
+        let text = format!("{change:?}");
+        world.apply(change);
+        assert_eq!(probed(&world.decide()), Some(vec![]), "{text}");
+    }
+}
+
+#[test]
+fn two_of_many_nodes_probe_an_address_and_each_knows_the_others() {
+    let names: Vec<_> = (1..=9).map(|number| format!("n{number}")).collect();
+    let mut probers = 0;
+    for me in &names {
+        let mut world = World::new(NodeName::new(me.clone()));
+        for (number, name) in (1..).zip(&names) {
+            world.apply(Update::Node(NodeName::new(name.clone()), Some(node())));
+            let mut own = connected(&[("eth0", &format!("192.0.2.{number}/24"))]);
+            own.connected.macs.insert(Mac::new([2, 0, 0, 0, 0, number]));
+            world.apply(Update::Speaker(NodeName::new(name.clone()), Some(own)));
+        }
+        let pool = Pool { labels: Labels::new(), prefixes: vec![] };
+        world.apply(Update::Pool(PoolName::new("pool"), Some(pool)));
+        let all = candidates(&["192.0.2.7"], Probe::Full);
+        world.apply(Update::Candidates(PoolName::new("pool"), Some(all)));
+        world.apply(Update::L2Advertisement(AdvertisementName::new("l2"), Some(advertisement())));
+        for kind in Kind::ALL {
+            world.apply(Update::Synced(kind));
+        }
+        let probes = world.decide().probes.unwrap();
+        assert_eq!(probes.speakers.len(), 8);
+        let how: Vec<_> = probes.candidates.values().map(|(_, how)| *how).collect();
+        assert!(how.iter().all(|how| *how == l2::prober::Thoroughness::Full));
+        probers += how.len();
+    }
+    assert_eq!(probers, 2);
 }

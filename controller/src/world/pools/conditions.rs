@@ -91,11 +91,12 @@ fn draining(standing: &Standing, pool: &KnownPool) -> Option<Condition> {
 }
 
 fn blocked(standing: &Standing) -> Option<Condition> {
-    let texts: Vec<_> = standing.blocked.iter().map(|(address, by)| format!("{address} is {by}")).collect();
-    (!texts.is_empty()).then(|| {
-        let text = format!("not given out unless a Service asks for it: {}", joined(&texts));
-        Condition::new(BLOCKED, Status::True, "InUse", text)
-    })
+    let blocked: Vec<_> = standing.blocked.iter().map(|(address, by)| format!("{address} is {by}")).collect();
+    let taken: Vec<_> = standing.taken.iter().map(|(address, by)| format!("{address} is {by}")).collect();
+    let kinds = [("not given out unless a Service asks for it", blocked), ("not given out", taken)];
+    let kinds = kinds.iter().filter(|(_, texts)| !texts.is_empty());
+    let texts: Vec<_> = kinds.map(|(how, texts)| format!("{how}: {}", joined(texts))).collect();
+    (!texts.is_empty()).then(|| Condition::new(BLOCKED, Status::True, "InUse", texts.join("; ")))
 }
 
 /// What a manifest would do to a pool that has so many addresses of each family now.

@@ -301,6 +301,8 @@ fn a_node_without_a_speaker_or_not_in_the_subnet_is_chosen_only_if_there_is_no_o
     for index in 4..8 {
         cluster.expose(&format!("s{index}"), json!({}));
     }
+    // No speaker says that it probes.
+    cluster.wait(Duration::from_secs(2));
     assert_eq!(loads(&cluster, ["n1", "n2", "n3"]), [2, 6, 0]);
 }
 

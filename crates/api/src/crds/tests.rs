@@ -146,6 +146,9 @@ fn pool_rows() -> Vec<Row> {
         set("reuseAfter", json!("720h")),
         blamed("reuseAfter", json!("720h1s"), "spec.reuseAfter"),
         blamed("reuseAfter", json!("long"), "spec.reuseAfter"),
+        set("probe", json!("Full")),
+        set("probe", json!("Off")),
+        Honoured("probe", json!({ "probe": "Full" }), json!({ "probe": "Off" })),
     ]
 }
 

@@ -80,6 +80,11 @@ pub struct IpAddressPoolStatus {
     #[serde(default, deserialize_with = "tolerant::field")]
     #[schemars(schema_with = "schema::bounded::<Quarantined, MOST_QUARANTINED>")]
     pub quarantine: Vec<Quarantined>,
+    /// Addresses that speakers on their segment are to probe: those that the pool gives out next, those that a Service
+    /// asks for, and those that somebody else answers for. What they find is in their SpeakerStatus.
+    #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "tolerant::field")]
+    #[schemars(schema_with = "schema::candidates")]
+    pub candidates: Vec<String>,
     /// The spec that is in use, and goes on while the one above is paused or cannot be used.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "tolerant::field")]
     #[schemars(schema_with = "schema::not_null::<IpAddressPoolSpec>")]
@@ -117,7 +122,8 @@ pub struct Quarantined {
 
 impl IpAddressPoolStatus {
     /// The status of a pool with these counts; a family that the pool does not have, and has given nothing of, is
-    /// `None` or has only zeros. Holders, quarantine and the spec in effect are left empty.
+    /// `None` or has only zeros. Holders, quarantine, candidates and the spec in effect are
+    /// left empty.
     pub fn new(v4: Option<Usage>, v6: Option<Usage>, conditions: Vec<Condition>) -> Self {
         let [v4, v6] = [v4, v6].map(|usage| usage.filter(is_there));
         let of_each = |of: fn(Usage) -> Count| [v4.map(of), v6.map(of)];

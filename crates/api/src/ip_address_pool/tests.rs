@@ -159,3 +159,18 @@ fn a_quarantine_is_bounded() {
     });
     assert_eq!(Quarantined::written(rests, &[]).len(), 1024);
 }
+
+#[test]
+fn candidates_are_what_the_status_says_and_probed_as_the_spec_in_effect_says() {
+    let spec = |probe: &str| json!({"addresses": ["192.0.2.0/24"], "probe": probe});
+    let status = || json!({"candidates": ["192.0.2.1", "nonsense", "2001:db8::1"]});
+    let candidates = pool(spec("Full"), status()).candidates();
+    let addresses: Vec<_> = candidates.addresses.iter().map(ToString::to_string).collect();
+    assert_eq!((addresses, candidates.probe), (vec!["192.0.2.1".into(), "2001:db8::1".into()], Probe::Full));
+    let mut paused = spec("Full");
+    paused["paused"] = json!(true);
+    assert_eq!(pool(paused.clone(), status()).candidates().probe, Probe::Off, "nothing is in effect");
+    let mut status = status();
+    status["inEffect"] = spec("Quick");
+    assert_eq!(pool(paused, status).candidates().probe, Probe::Quick);
+}

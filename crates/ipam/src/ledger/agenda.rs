@@ -48,9 +48,7 @@ impl Agenda {
 impl Ledger {
     /// Has those be asked whom it may help that an address is free, has other holders, or these other terms.
     pub(super) fn wake(&mut self, address: IpAddr) {
-        if self.waiters.has(&Wanted::Address(address)) {
-            self.agenda.push(Source::Named(address));
-        }
+        self.wake_named(address);
         self.agenda.guests.extend(self.sharers.guests(address).cloned());
         if self.waiters.is_empty() {
             return;
@@ -60,6 +58,13 @@ impl Ledger {
         match holder {
             None => self.agenda.push(Source::Free(address)),
             Some(holder) => self.wake_group(&holder),
+        }
+    }
+
+    /// Has those be asked that name an address.
+    pub(super) fn wake_named(&mut self, address: IpAddr) {
+        if self.waiters.has(&Wanted::Address(address)) {
+            self.agenda.push(Source::Named(address));
         }
     }
 

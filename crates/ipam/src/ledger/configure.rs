@@ -26,6 +26,7 @@ impl Ledger {
         self.remember_fate(name, old.as_ref());
         self.sort_pools();
         let moved = self.lay_out();
+        self.regard_findings();
         self.reservations.touch_all();
         for key in self.concerned(name, &moved).into_values() {
             self.forgive(&key);
@@ -211,7 +212,9 @@ impl Ledger {
     /// Whether some reservation lacks this address, which could be chosen for it.
     pub(super) fn is_lacked(&self, address: IpAddr) -> bool {
         let shelf = self.register.shelf(address).filter(|shelf| shelf.reservation.is_none());
-        let is_left = !self.register.is_held(address) && !self.register.blocked().contains_key(&address);
+        let is_left = !self.register.is_held(address)
+            && !self.register.blocked().contains_key(&address)
+            && self.register.taken(address).is_none();
         let lacks = |shelf: &Shelf| self.reservations.lacks_of(&shelf.pool, Family::of(address));
         is_left && shelf.is_some_and(lacks)
     }

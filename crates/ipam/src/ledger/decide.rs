@@ -34,6 +34,7 @@ impl Ledger {
     pub(super) fn decide(&mut self, now: Instant, key: &ServiceKey, changed: &mut Changed) {
         if let Some(decision) = self.weigh(now, key) {
             self.carry_out(key, decision, changed);
+            self.note_probing(now, key);
         }
     }
 
@@ -78,7 +79,10 @@ impl Ledger {
         let old = old.and_then(|old| without_released(&old, away.as_ref()));
         let (grant, refusal) = match choose(view, old.as_ref()) {
             Ok(grant) => match view.has_to_wait(&grant) {
-                None => (Some(self.located(view, grant)), None),
+                None => match self.unprobed(now, view, &grant) {
+                    None => (Some(self.located(view, grant)), None),
+                    unprobed => (old, unprobed),
+                },
                 Some(parting) => postponed(view, old, parting),
             },
             Err(refusal) => (old, Some(refusal)),

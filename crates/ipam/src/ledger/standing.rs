@@ -8,6 +8,7 @@ use super::Ledger;
 use crate::layout::Ranges;
 use crate::{
     Blocked, Count, Counted, Decision, Family, Moves, OnRemove, Phase, Pool, Refusal, ReservationState, Span,
+    Taken,
 };
 
 /// The most spans that are told.
@@ -26,6 +27,8 @@ pub struct Standing {
     pub overlaps: Vec<(Span, PoolName)>,
     /// Its addresses that are never given out by themselves; at most 16.
     pub blocked: Vec<(IpAddr, Blocked)>,
+    /// Its addresses that others answer for, and that are not given out for that; at most 16.
+    pub taken: Vec<(IpAddr, Taken)>,
     /// How many Services hold something that it would no longer give them.
     pub outside: usize,
     /// How many addresses are held from it that it does not have.
@@ -69,12 +72,17 @@ impl Ledger {
         });
         let blocked = self.register.blocked().iter();
         let blocked = blocked.filter(|(address, _)| self.register.pool_of(**address) == Some(pool));
+        let taken = self.register.all_taken();
+        let taken = taken.filter(|(address, _)| {
+            self.register.pool_of(*address) == Some(pool) && !self.register.is_held(*address)
+        });
         let away = || self.under.away(pool);
         let mut stuck = away().filter_map(|key| Some((key, self.stuck(key)?)));
         let stuck_why = stuck.next().map(|(key, why)| (key.clone(), why.clone()));
         Some(Standing {
             overlaps: lost.take(SPANS).collect(),
             blocked: blocked.take(BLOCKED).map(|(address, by)| (*address, by.clone())).collect(),
+            taken: taken.take(BLOCKED).map(|(address, by)| (address, by.clone())).collect(),
             outside: self.under.away_count(pool),
             strays: self.strays(pool),
             moving: self.movement.running_from(pool),

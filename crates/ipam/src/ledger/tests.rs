@@ -11,6 +11,7 @@ use crate::{
 };
 
 mod moves;
+mod probing;
 mod sharing;
 mod tenancy;
 mod territory;

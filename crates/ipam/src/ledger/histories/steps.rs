@@ -131,6 +131,7 @@ fn some_pool() -> impl Strategy<Value = Pool> {
                 state,
                 on_remove,
                 reuse_after: Duration::from_secs(reuse_after),
+                probe: crate::Probe::Quick,
                 created: Created(created),
             }
         },

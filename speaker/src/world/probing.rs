@@ -1,0 +1,113 @@
+//! The part of the world that is what this node finds out of addresses that no Service has.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use announce::{Interfaces, Touched, View, probers};
+use api::{Candidates, Probe, SpeakerStatus};
+use ipnetwork::IpNetwork;
+use l2::prober::Thoroughness;
+use names::{Mac, NodeName, PoolName};
+
+use crate::engine::is_wanted_on;
+
+/// What this node probes, and who the other speakers are.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Probes {
+    pub(crate) candidates: BTreeMap<IpAddr, (Interfaces, Thoroughness)>,
+    pub(crate) speakers: BTreeSet<Mac>,
+}
+
+/// How a speaker's node is connected, as it says.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Connected {
+    /// Its addresses with their networks, each with its interface.
+    pub(crate) addresses: Vec<(String, IpNetwork)>,
+    pub(crate) macs: BTreeSet<Mac>,
+}
+
+impl Connected {
+    pub(crate) fn of(speaker: &SpeakerStatus) -> Self {
+        let status = speaker.status.iter();
+        let addresses = status.clone().flat_map(|status| status.connections());
+        Self {
+            addresses: addresses.map(|(interface, network)| (interface.to_owned(), network)).collect(),
+            macs: status.flat_map(|status| status.macs()).collect(),
+        }
+    }
+
+    fn is_on_segment(&self, address: IpAddr, interfaces: &Interfaces) -> bool {
+        let mut here = self.addresses.iter().filter(|(name, _)| is_wanted_on(interfaces, name));
+        here.any(|(_, network)| network.contains(address))
+    }
+}
+
+/// What is to be probed, and what that is decided from besides the view.
+#[derive(Debug, Default)]
+pub(super) struct Probing {
+    pools: BTreeMap<PoolName, Candidates>,
+    connected: BTreeMap<NodeName, Connected>,
+    changed: bool,
+    told: Arc<Probes>,
+}
+
+impl Probing {
+    pub(super) fn set_pool(&mut self, name: PoolName, candidates: Option<Candidates>) {
+        self.changed |= put(&mut self.pools, name, candidates);
+    }
+
+    pub(super) fn set_speaker(&mut self, node: NodeName, connected: Option<Connected>) {
+        self.changed |= put(&mut self.connected, node, connected);
+    }
+
+    /// What this node probes from now on, if that is something else.
+    pub(super) fn decide(&mut self, me: &NodeName, view: &View, touched: &Touched) -> Option<Arc<Probes>> {
+        let changed = std::mem::take(&mut self.changed);
+        if !changed && *touched != Touched::All {
+            return None;
+        }
+        let now = self.probes(me, view);
+        (now != *self.told).then(|| {
+            self.told = Arc::new(now);
+            Arc::clone(&self.told)
+        })
+    }
+
+    fn probes(&self, me: &NodeName, view: &View) -> Probes {
+        let mut candidates = BTreeMap::new();
+        for (pool, wanted) in &self.pools {
+            let Some(thoroughness) = thoroughness(wanted.probe) else { continue };
+            for address in &wanted.addresses {
+                let is_connected = |node: &NodeName, interfaces: &Interfaces| {
+                    self.connected.get(node).is_some_and(|node| node.is_on_segment(*address, interfaces))
+                };
+                let mine = probers(view, pool, *address, is_connected).into_iter();
+                let mine = mine.filter(|(node, _)| node == me).map(|(_, interfaces)| interfaces);
+                candidates.extend(mine.map(|interfaces| (*address, (interfaces, thoroughness))));
+            }
+        }
+        let others = self.connected.iter().filter(|(node, _)| *node != me);
+        Probes { candidates, speakers: others.flat_map(|(_, node)| node.macs.iter().copied()).collect() }
+    }
+}
+
+const fn thoroughness(probe: Probe) -> Option<Thoroughness> {
+    match probe {
+        Probe::Off => None,
+        Probe::Quick => Some(Thoroughness::Quick),
+        Probe::Full => Some(Thoroughness::Full),
+    }
+}
+
+/// Puts the value there, or takes it away; says whether that changed anything.
+fn put<K: Ord, V: PartialEq>(map: &mut BTreeMap<K, V>, key: K, value: Option<V>) -> bool {
+    match value {
+        Some(value) if map.get(&key) == Some(&value) => false,
+        Some(value) => {
+            map.insert(key, value);
+            true
+        }
+        None => map.remove(&key).is_some(),
+    }
+}
