@@ -150,9 +150,13 @@ pub(crate) struct World {
     recorded: BTreeMap<IpAddr, Option<Recorded>>,
 }
 
+/// Of a thousand nodes that may answer these do. Nothing is kept that grows with nodes times addresses.
+const MOST_RANKED: usize = 16;
+
 /// What an election about an address begins with.
 fn elected(plan: &AddressPlan) -> Elected {
-    let announce::Ballot { generation, ranked } = plan.ballot.clone();
+    let announce::Ballot { generation, mut ranked } = plan.ballot.clone();
+    ranked.truncate(MOST_RANKED);
     let ballot = liveness::Ballot { generation, ranked };
     Elected { interfaces: plan.l2.clone().ok(), ballot }
 }

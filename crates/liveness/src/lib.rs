@@ -15,6 +15,8 @@
 //! key of the cluster; the sequence number is the nonce. A heartbeat counts only if it names the receiver's present
 //! life, so that none can be replayed to a speaker that was restarted.
 
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod ids;
 mod keys;
 mod node;

@@ -66,7 +66,48 @@ pub(crate) struct Session {
     pub(crate) incarnation: Incarnation,
     pub(crate) key: SenderKey,
     pub(crate) tag: crate::keys::Tag,
-    pub(crate) sequence: u64,
+    pub(crate) window: Window,
+}
+
+/// Which sequence numbers have come: packets may overtake each other, but none counts twice (as RFC 4303 §3.4.3 has it).
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Window {
+    highest: u64,
+    /// Bit n: the highest less n has come.
+    come: u64,
+}
+
+impl Window {
+    pub(crate) fn new(sequence: u64) -> Self {
+        Self { highest: sequence, come: 1 }
+    }
+
+    fn place(&self, sequence: u64) -> Place {
+        match self.highest.checked_sub(sequence) {
+            None => Place::Ahead,
+            Some(behind) if behind < 64 && self.come & (1 << behind) == 0 => Place::Late,
+            Some(_) => Place::Known,
+        }
+    }
+
+    pub(crate) fn take(&mut self, sequence: u64) {
+        match self.highest.checked_sub(sequence) {
+            None => {
+                let ahead = u32::try_from(sequence - self.highest).unwrap_or(u32::MAX);
+                self.come = self.come.checked_shl(ahead).unwrap_or_default() | 1;
+                self.highest = sequence;
+            }
+            Some(behind) => {
+                self.come |= 1u64.checked_shl(u32::try_from(behind).unwrap_or(u32::MAX)).unwrap_or_default()
+            }
+        }
+    }
+}
+
+enum Place {
+    Ahead,
+    Late,
+    Known,
 }
 
 /// Its last word.
@@ -172,10 +213,11 @@ impl Peer {
             return Met::Replayed;
         }
         match &self.session {
-            Some(session) if session.incarnation == incarnation && sequence <= session.sequence => {
-                Met::Replayed
-            }
-            Some(session) if session.incarnation == incarnation => Met::Known,
+            Some(session) if session.incarnation == incarnation => match session.window.place(sequence) {
+                Place::Ahead => Met::Known,
+                Place::Late => Met::Late,
+                Place::Known => Met::Replayed,
+            },
             Some(_) | None => Met::New,
         }
     }
@@ -198,6 +240,8 @@ impl Peer {
 pub(crate) enum Met {
     /// Of the life that is known.
     Known,
+    /// Of that life, but others that were sent later have come before.
+    Late,
     /// Of another one.
     New,
     /// Not to be believed.
@@ -217,5 +261,41 @@ impl Reach {
     /// Whether questions stayed without an answer for so long.
     pub(crate) fn is_unanswered(&self, patience: Duration, now: Instant) -> bool {
         self.asked.is_some_and(|asked| now.saturating_duration_since(asked) >= patience)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn a_window_takes_each_number_once_in_any_order_and_nothing_old() {
+        let mut window = Window::new(100);
+        let mut takes = |sequence| {
+            let takes = !matches!(window.place(sequence), Place::Known);
+            if takes {
+                window.take(sequence);
+            }
+            takes
+        };
+        let numbers = [100, 99, 99, 103, 101, 102, 103, 101, 40, 39, 1000, 103, 937, 936, 937];
+        let taken: Vec<_> = numbers.into_iter().filter(|number| takes(*number)).collect();
+        assert_eq!(taken, [99, 103, 101, 102, 40, 1000, 937]);
+    }
+
+    proptest! {
+        #[test]
+        fn no_number_counts_twice(numbers in prop::collection::vec(0u64..300, 0..400)) {
+            let mut window = Window::new(0);
+            let mut taken = std::collections::BTreeSet::from([0]);
+            for number in numbers {
+                if !matches!(window.place(number), Place::Known) {
+                    window.take(number);
+                    prop_assert!(taken.insert(number), "{number}");
+                }
+            }
+        }
     }
 }

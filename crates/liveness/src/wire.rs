@@ -176,6 +176,17 @@ pub(crate) fn emit(
     name: &NodeName,
     message: &Message,
 ) -> Option<Vec<u8>> {
+    seal(key, incarnation, sequence, name, |out| message.emit(out))
+}
+
+/// The clear part, and a sealed one.
+pub(crate) fn seal(
+    key: &SenderKey,
+    incarnation: Incarnation,
+    sequence: u64,
+    name: &NodeName,
+    body: impl FnOnce(&mut Vec<u8>) -> Option<()>,
+) -> Option<Vec<u8>> {
     let mut out = Vec::with_capacity(LONGEST);
     out.push(VERSION);
     out.extend_from_slice(&key.tag());
@@ -184,13 +195,13 @@ pub(crate) fn emit(
     out.push(u8::try_from(name.as_str().len()).ok()?);
     out.extend_from_slice(name.as_str().as_bytes());
     let clear = out.len();
-    message.emit(&mut out)?;
+    body(&mut out)?;
     key.seal(sequence, clear, &mut out)?;
     Some(out)
 }
 
 impl Message {
-    fn emit(&self, out: &mut Vec<u8>) -> Option<()> {
+    pub(crate) fn emit(&self, out: &mut Vec<u8>) -> Option<()> {
         out.extend_from_slice(&u32::try_from(self.interval.as_micros()).ok()?.to_be_bytes());
         out.push(self.multiplier);
         out.push(self.condition.octet());

@@ -62,7 +62,7 @@ pub(crate) enum Arrival {
 
 impl Machine {
     pub(crate) fn new(index: usize) -> Self {
-        let number = u8::try_from(index + 1).unwrap_or(u8::MAX);
+        let number = u8::try_from(index % 200 + 1).unwrap_or(u8::MAX);
         let high = u8::try_from(index / 200).unwrap_or(u8::MAX);
         Self {
             name: NodeName::new(format!("n{}", index + 1)),

@@ -10,7 +10,7 @@ use super::{Address, Answer, Carrier, Cause, DataPath, Departure, Mine, Node, Ou
 use crate::Standing;
 use crate::ids::{Claim, PeerId};
 use crate::peer::Peer;
-use crate::wire::Condition;
+use crate::wire::{Condition, Wish};
 
 /// After the owner's death the next in rank waits so long for the one before it, who may know a reason not to claim.
 const STEP: Duration = Duration::from_millis(20);
@@ -316,8 +316,10 @@ impl Node {
         if now < turn {
             return Course::Wait(turn);
         }
-        // A speaker that is not heard but whose node lives may answer.
-        let doubtful = unheard.any || seen.is_some() || matches!(cause, Cause::SpeakerDead(_));
+        // A speaker that is not heard but whose node lives may answer; and where only some are told of a claim, it may
+        // have been lost on its way.
+        let untold = self.is_sparse() && cause == Cause::New;
+        let doubtful = unheard.any || seen.is_some() || untold || matches!(cause, Cause::SpeakerDead(_));
         match entry.asked.filter(|asked| *asked >= turn) {
             None if doubtful => Course::Ask,
             Some(asked) if doubtful && now < asked + QUESTION => Course::Wait(asked + QUESTION),
@@ -415,11 +417,9 @@ impl Node {
         let Some((id, peer)) = self.peers.iter().find(|(_, peer)| peer.mac() == Some(mac)) else { return };
         let (id, heard) = (*id, peer.is_heard(now));
         let Some(entry) = self.addresses.get_mut(&address) else { return };
-        if heard {
+        if heard && entry.mine.is_some() {
             // The greater claim decides; each hears of the other's now.
-            if entry.mine.is_some() {
-                self.mail.tell(id, address);
-            }
+            self.mail.tell(id, address);
             return;
         }
         let asked = entry.asked.is_some_and(|asked| now.saturating_duration_since(asked) < SEEN_FOR);
@@ -429,6 +429,7 @@ impl Node {
         });
         if entry.mine.is_none() || asked || ranks_before {
             entry.seen = Some((id, now + SEEN_FOR));
+            self.mail.urgent(id, Wish::Claims);
             if entry.mine.is_some() {
                 self.counters.cancelled += 1;
                 self.release(address);

@@ -7,7 +7,7 @@ use super::Node;
 use crate::Standing;
 use crate::ids::PeerId;
 use crate::keys::SenderKey;
-use crate::peer::{Met, Peer, Said, Session};
+use crate::peer::{Met, Peer, Said, Session, Window};
 use crate::wire::{self, Condition, Header, Message, Report, Wish};
 
 /// A speaker that does not know this life is told of it at most this often.
@@ -31,7 +31,7 @@ impl Node {
             self.counters.replayed += 1;
             return;
         }
-        let known = peer.session.as_ref().filter(|session| met == Met::Known && session.tag == header.tag);
+        let known = peer.session.as_ref().filter(|session| met != Met::New && session.tag == header.tag);
         let derived = if known.is_none() { self.derive(&header) } else { None };
         let Some(key) = known.map(|session| &session.key).or(derived.as_ref()) else {
             self.counters.forged += 1;
@@ -50,6 +50,12 @@ impl Node {
             return self.greet(now, id, &header);
         }
         self.believe(id, &header, met, derived);
+        if met == Met::Late {
+            // How its sender is, it said since; what it claims is in an order of its own.
+            self.counters.heard += 1;
+            self.told(now, id, message.claims);
+            return;
+        }
         self.heard(now, id, met, message);
     }
 
@@ -71,12 +77,14 @@ impl Node {
         let Some(peer) = self.peers.get_mut(&id) else { return };
         let Header { tag, incarnation, sequence, .. } = *header;
         match (&mut peer.session, derived) {
-            (Some(session), None) => session.sequence = sequence,
-            (Some(session), Some(key)) if met == Met::Known => {
-                (session.key, session.tag, session.sequence) = (key, tag, sequence);
+            (Some(session), derived) if met != Met::New => {
+                session.window.take(sequence);
+                if let Some(key) = derived {
+                    (session.key, session.tag) = (key, tag);
+                }
             }
-            (_, Some(key)) => peer.begin(Session { incarnation, key, tag, sequence }),
-            (None, None) => {}
+            (_, Some(key)) => peer.begin(Session { incarnation, key, tag, window: Window::new(sequence) }),
+            (_, None) => {}
         }
     }
 
@@ -135,7 +143,8 @@ impl Node {
         let others: Vec<_> = self.peers.keys().copied().filter(|about| *about != id).collect();
         for about in others {
             let report = reports.get(&about).copied();
-            if report != Some(Report::Heard) {
+            // Where not everyone watches everyone, silence about a speaker says nothing.
+            if report != Some(Report::Heard) && (report.is_some() || !self.is_sparse()) {
                 let changed = met == Met::New || before.get(&about).copied() != report;
                 self.relay(now, id, about, changed);
             }

@@ -12,10 +12,14 @@ use crate::wire::{
 };
 use crate::{Incarnation, Standing};
 
-/// Claims go to so many of those that rank first, beside those that watch this speaker.
-const FIRST: usize = 3;
+/// Claims go to so many of those that rank first, beside those that watch this speaker: to all that may claim the
+/// address soon.
+const FIRST: usize = 16;
 /// A speaker that was never heard is called every so many heartbeats.
 const SELDOM: u64 = 8;
+
+/// Where speakers are too many for each to watch all, a new one greets so many with each heartbeat.
+const GREETED: usize = 64;
 
 /// What is to be told beside the next heartbeat.
 #[derive(Debug, Default)]
@@ -121,11 +125,13 @@ impl Node {
         }
     }
 
-    /// Those that do not watch this speaker hear of it in turn, so that each knows the other's life.
-    fn next_of_roster(&self) -> Option<PeerId> {
-        let count = u64::try_from(self.peers.len()).unwrap_or(u64::MAX).max(1);
-        let place = usize::try_from(self.beats % count).unwrap_or_default();
-        self.peers.keys().nth(place).copied()
+    /// Those that do not watch this speaker hear of it in turn, so that each knows the other's life: one at a time, or
+    /// all of them soon while this life is new.
+    fn next_of_roster(&self) -> Vec<PeerId> {
+        let many = if self.phase == Phase::Active { 1 } else { GREETED };
+        let place =
+            usize::try_from(self.beats).unwrap_or_default().wrapping_mul(many) % self.peers.len().max(1);
+        self.peers.keys().copied().cycle().skip(place).take(many.min(self.peers.len())).collect()
     }
 
     /// SplitMix64: equal seeds give equal times.

@@ -129,13 +129,19 @@ impl Node {
     }
 
     fn verdict(&self, now: Instant, id: PeerId, peer: &Peer) -> Standing {
-        if peer.is_heard(now) || self.others_say(now, id, Report::Heard) {
+        if peer.is_heard(now) {
+            return Standing::Alive;
+        }
+        if !self.watches(id) {
+            return peer.standing;
+        }
+        if self.others_say(now, id, Report::Heard) {
             return Standing::Alive;
         }
         match peer.standing {
             _ if self.others_say(now, id, Report::Gone) => Standing::Gone,
             Standing::Unheard | Standing::Dead => peer.standing,
-            standing if self.is_held(now) || !self.watches(id) => standing,
+            standing if self.is_held(now) => standing,
             Standing::Alive | Standing::Silent if peer.reach.is_unanswered(PATIENCE, now) => Standing::Dead,
             Standing::Gone if peer.reach.is_unanswered(self.pace.detection(), now) => Standing::Dead,
             Standing::Alive | Standing::Silent => {
@@ -215,6 +221,10 @@ impl Node {
             peer.reach.ask(now);
             let address = peer.address;
             self.ask(address);
+            if overdue && watched && self.is_sparse() {
+                // Those that watch it too do not send here unasked, and may still hear it.
+                self.tell_watchers(id, Wish::Answer);
+            }
         }
     }
 

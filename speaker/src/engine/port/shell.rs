@@ -170,7 +170,10 @@ impl Shell {
 
     /// Does what is due.
     pub(super) fn tick(&mut self, now: Instant) -> Result<(), netio::Error> {
-        self.node.handle_timeout(now);
+        // Not for each frame.
+        if self.node.poll_timeout().is_some_and(|at| at <= now) {
+            self.node.handle_timeout(now);
+        }
         self.responder.handle_timeout(now);
         self.act(now)?;
         if self.node.counters().nodes_dead > self.counted.nodes_dead {
