@@ -222,6 +222,12 @@ pub struct Node {
     peers: BTreeMap<PeerId, Peer>,
     /// All speakers, this one too, in the order of their numbers: each is watched by those behind it.
     ring: Vec<PeerId>,
+    /// Those that this speaker watches.
+    watched: BTreeSet<PeerId>,
+    /// Those that are covered, and since when.
+    covered: BTreeSet<(Instant, PeerId)>,
+    /// When any speaker was last heard.
+    heard_any: Option<Instant>,
     addresses: BTreeMap<IpAddr, Address>,
     waiting: BTreeSet<(Instant, IpAddr)>,
     /// What has to be decided again.
@@ -266,6 +272,9 @@ impl Node {
             isolation: Isolation::default(),
             peers: BTreeMap::new(),
             ring: vec![id],
+            watched: BTreeSet::new(),
+            covered: BTreeSet::new(),
+            heard_any: None,
             addresses: BTreeMap::new(),
             waiting: BTreeSet::new(),
             dirty: BTreeSet::new(),
@@ -325,6 +334,7 @@ impl Node {
         }
         self.ring = self.peers.keys().copied().chain([self.id]).collect();
         self.ring.sort_unstable();
+        self.watched = self.peers.keys().copied().filter(|id| self.is_watcher(*id)).collect();
         self.all_dirty = true;
         self.settle(now);
     }

@@ -44,6 +44,7 @@ pub struct Segment {
     /// Datagrams that were sent, by machine.
     pub sent: Vec<u64>,
     members: BTreeMap<names::NodeName, Member>,
+    places: BTreeMap<IpAddr, Place>,
 }
 
 const GATEWAY: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 255, 255, 254));
@@ -57,6 +58,8 @@ impl Segment {
             (machine.name.clone(), Member { address: machine.address, mac: Some(machine.mac) })
         };
         let members = machines.iter().map(member).collect();
+        let place = |(place, machine): (Place, &Machine)| (machine.address, place);
+        let places = machines.iter().enumerate().map(place).collect();
         let mut segment = Self {
             setup,
             now: start,
@@ -67,6 +70,7 @@ impl Segment {
             count: 0,
             chance: Chance::new(setup.seed),
             members,
+            places,
         };
         (0..setup.machines).for_each(|place| segment.start(place));
         segment
@@ -318,7 +322,7 @@ impl Segment {
         if let Some(sent) = self.sent.get_mut(from) {
             *sent += 1;
         }
-        let Some(to) = self.machines.iter().position(|machine| machine.address == to) else { return };
+        let Some(to) = self.places.get(&to).copied() else { return };
         if self.paths.get(from, to).closed {
             return;
         }
@@ -328,7 +332,7 @@ impl Segment {
     }
 
     fn ask(&mut self, from: Place, about: IpAddr) {
-        for at in (0..=self.machines.len()).filter(|at| *at != from) {
+        for at in self.concerned(about).into_iter().filter(|at| *at != from) {
             for time in self.carry(from, at) {
                 self.schedule(time, Event::Question { from, at, about });
             }
@@ -337,11 +341,19 @@ impl Segment {
 
     fn announce(&mut self, from: Place, address: IpAddr) {
         let Some(mac) = self.machines.get(from).map(|machine| machine.mac) else { return };
-        for to in (0..self.machines.len()).filter(|to| *to != from) {
+        for to in self.concerned(address).into_iter().filter(|to| *to != from) {
             for at in self.carry(from, to) {
                 self.schedule(at, Event::Arrives(to, Arrival::Foreign(address, mac)));
             }
         }
+    }
+
+    /// Those whose kernels or speakers take note of a frame about an address: the others filter it out.
+    fn concerned(&self, address: IpAddr) -> Vec<Place> {
+        let has = |machine: &Machine| machine.address == address || machine.ballots.contains_key(&address);
+        let machines = self.machines.iter().enumerate().filter(|(_, machine)| has(machine));
+        let gateway = Some(self.gateway()).filter(|_| address == GATEWAY);
+        machines.map(|(place, _)| place).chain(gateway).collect()
     }
 
     fn question(&mut self, from: Place, at: Place, about: IpAddr) {

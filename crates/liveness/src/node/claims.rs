@@ -162,6 +162,7 @@ impl Node {
     /// A speaker is no member any more.
     pub(super) fn forget(&mut self, id: PeerId) {
         self.drop_claims(id);
+        self.end_cover(id);
         self.peers.remove(&id);
     }
 

@@ -443,8 +443,8 @@ impl Node {
     pub(super) fn end_listening(&mut self, now: Instant) {
         let Phase::Listening { until, at_most } = self.phase else { return };
         let alone = self.peers.is_empty();
-        let told = self.peers.values().filter(|peer| peer.is_heard(now)).all(Peer::is_told);
-        if alone || now >= at_most || (now >= until && told && self.keyring.is_some()) {
+        let told = || self.peers.values().filter(|peer| peer.is_heard(now)).all(Peer::is_told);
+        if alone || now >= at_most || (now >= until && self.keyring.is_some() && told()) {
             self.phase = Phase::Active;
             self.all_dirty = true;
             self.mail.urgent_to_all();

@@ -1,6 +1,6 @@
 //! What comes from other speakers.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use super::Node;
@@ -99,6 +99,7 @@ impl Node {
         let Some(peer) = self.peers.get_mut(&id) else { return };
         let before = std::mem::replace(&mut peer.said, said);
         peer.heard = Some(now);
+        self.heard_any = Some(now);
         peer.reach.asked = None;
         let says_else = |peer: &Peer| {
             before.condition != peer.said.condition
@@ -126,12 +127,11 @@ impl Node {
 
     /// Begins or ends to cover a speaker that says how it is.
     fn mind_cover(&mut self, now: Instant, id: PeerId) {
-        let Some(peer) = self.peers.get_mut(&id) else { return };
+        let Some(peer) = self.peers.get(&id) else { return };
         if peer.is_restarting() {
-            peer.covered_since.get_or_insert(now);
-        } else if peer.standing == Standing::Alive && peer.covered_since.take().is_some() {
-            peer.lapsed = false;
-            self.all_dirty = true;
+            self.begin_cover(now, id);
+        } else if peer.standing == Standing::Alive {
+            self.end_cover(id);
         }
     }
 
@@ -140,11 +140,13 @@ impl Node {
     fn take_reports(&mut self, now: Instant, id: PeerId, before: &BTreeMap<PeerId, Report>, met: Met) {
         let Some(peer) = self.peers.get(&id) else { return };
         let reports = peer.said.reports.clone();
-        let others: Vec<_> = self.peers.keys().copied().filter(|about| *about != id).collect();
+        // Where not everyone watches everyone, silence about a speaker says nothing.
+        let silences = self.peers.keys().filter(|_| !self.is_sparse());
+        let others: BTreeSet<_> =
+            silences.chain(reports.keys()).copied().filter(|about| *about != id).collect();
         for about in others {
             let report = reports.get(&about).copied();
-            // Where not everyone watches everyone, silence about a speaker says nothing.
-            if report != Some(Report::Heard) && (report.is_some() || !self.is_sparse()) {
+            if report != Some(Report::Heard) {
                 let changed = met == Met::New || before.get(&about).copied() != report;
                 self.relay(now, id, about, changed);
             }

@@ -91,7 +91,7 @@ impl Node {
         let detection = self.pace.detection();
         let lately = |at: Option<Instant>| at.is_some_and(|at| now.saturating_duration_since(at) < detection);
         let is_there = |peer: &Peer| peer.is_heard(now) || lately(peer.reach.answered);
-        if self.peers.is_empty() || self.peers.values().any(is_there) {
+        if self.peers.is_empty() || lately(self.heard_any) || self.peers.values().any(is_there) {
             return false;
         }
         let answered = self.isolation.usable(now).any(|reach| lately(reach.answered));
@@ -101,7 +101,7 @@ impl Node {
     fn ask_witnesses(&mut self, now: Instant) {
         let early = self.pace.detection() * 2 / 3;
         let lately = |at: Option<Instant>| at.is_some_and(|at| now.saturating_duration_since(at) < early);
-        let quiet = !self.peers.values().any(|peer| lately(peer.heard));
+        let quiet = !lately(self.heard_any);
         let pause = if quiet { self.interval() / 2 } else { REFRESH };
         let knows_others = self.peers.values().any(|peer| peer.standing != Standing::Unheard);
         let due =

@@ -131,7 +131,8 @@ impl Node {
         let many = if self.phase == Phase::Active { 1 } else { GREETED };
         let place =
             usize::try_from(self.beats).unwrap_or_default().wrapping_mul(many) % self.peers.len().max(1);
-        self.peers.keys().copied().cycle().skip(place).take(many.min(self.peers.len())).collect()
+        let (before, behind) = self.ring.split_at_checked(place).unwrap_or_default();
+        behind.iter().chain(before).copied().filter(|id| *id != self.id).take(many).collect()
     }
 
     /// SplitMix64: equal seeds give equal times.
@@ -297,8 +298,8 @@ impl Node {
 
     fn compose(&self, now: Instant, to: PeerId, wish: Wish, claims: Claims) -> Message {
         let session = self.peers.get(&to).and_then(|peer| peer.session.as_ref());
-        let reports = self.peers.iter().filter(|(id, _)| self.watches(**id) || self.spreading.contains(id));
-        let reports = reports.filter_map(|(id, peer)| Some((*id, report(now, peer)?)));
+        let told = self.watched.union(&self.spreading);
+        let reports = told.filter_map(|id| Some((*id, report(now, self.peers.get(id)?)?)));
         Message {
             interval: self.interval(),
             multiplier: self.pace.multiplier,

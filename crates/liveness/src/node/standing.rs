@@ -92,13 +92,18 @@ impl Node {
 
     /// Who watches a speaker.
     pub(super) fn watchers(&self, of: PeerId) -> impl Iterator<Item = PeerId> {
-        let count = if self.ring.len() <= MESH { self.ring.len().saturating_sub(1) } else { WATCHERS };
+        let count = if self.is_sparse() { WATCHERS } else { self.ring.len().saturating_sub(1) };
         let place = self.ring.partition_point(|id| *id <= of);
-        self.ring.iter().copied().cycle().skip(place).take(count)
+        let (before, behind) = self.ring.split_at_checked(place).unwrap_or_default();
+        behind.iter().chain(before).copied().take(count)
+    }
+
+    pub(super) fn is_watcher(&self, of: PeerId) -> bool {
+        !self.is_sparse() || self.watchers(of).any(|watcher| watcher == self.id)
     }
 
     pub(super) fn watches(&self, id: PeerId) -> bool {
-        self.ring.len() <= MESH || self.watchers(id).any(|watcher| watcher == self.id)
+        self.watched.contains(&id)
     }
 
     /// Whether speakers are too many for everyone to watch everyone.
@@ -107,12 +112,12 @@ impl Node {
     }
 
     pub(super) fn judge_all(&mut self, now: Instant) {
-        let ids: Vec<_> = self.peers.keys().copied().collect();
-        for id in ids {
+        let watched: Vec<_> = self.watched.iter().copied().collect();
+        for id in watched {
             self.judge(now, id);
             self.reach_out(now, id);
-            self.lapse(now, id);
         }
+        self.lapse(now);
     }
 
     pub(super) fn judge(&mut self, now: Instant, id: PeerId) {
@@ -158,8 +163,8 @@ impl Node {
 
     /// Whether a watcher that is heard says so: one that still hears a speaker, or reaches its node, has a veto.
     fn others_say(&self, now: Instant, id: PeerId, report: Report) -> bool {
-        let says = |watcher: &Peer| watcher.said.reports.get(&id) == Some(&report);
-        self.peers.iter().any(|(watcher, peer)| *watcher != id && peer.is_heard(now) && says(peer))
+        let says = |peer: &Peer| peer.is_heard(now) && peer.said.reports.get(&id) == Some(&report);
+        self.watchers(id).filter_map(|watcher| self.peers.get(&watcher)).any(says)
     }
 
     pub(super) fn set_standing(&mut self, now: Instant, id: PeerId, standing: Standing) {
@@ -171,17 +176,17 @@ impl Node {
         peer.standing_since = now;
         match standing {
             Standing::Gone => {
-                peer.covered_since.get_or_insert(now);
                 self.counters.speakers_gone += 1;
+                self.begin_cover(now, id);
             }
             Standing::Dead => {
                 self.counters.nodes_dead += 1;
+                self.end_cover(id);
                 self.drop_claims(id);
             }
             Standing::Alive => {
                 if !peer.is_restarting() {
-                    peer.covered_since = None;
-                    peer.lapsed = false;
+                    self.end_cover(id);
                 }
             }
             Standing::Unheard | Standing::Silent => {}
@@ -228,14 +233,32 @@ impl Node {
         }
     }
 
-    /// A speaker that is away for too long is not covered any more.
-    fn lapse(&mut self, now: Instant, id: PeerId) {
-        let cover = self.pace.cover;
+    pub(super) fn begin_cover(&mut self, now: Instant, id: PeerId) {
         let Some(peer) = self.peers.get_mut(&id) else { return };
-        let over = peer.covered_since.is_some_and(|since| now.saturating_duration_since(since) >= cover);
-        if over && peer.is_restarting() && !peer.lapsed {
-            peer.lapsed = true;
+        if peer.covered_since.is_none() {
+            peer.covered_since = Some(now);
+            self.covered.insert((now, id));
+        }
+    }
+
+    pub(super) fn end_cover(&mut self, id: PeerId) {
+        let Some(peer) = self.peers.get_mut(&id) else { return };
+        peer.lapsed = false;
+        if let Some(since) = peer.covered_since.take() {
+            self.covered.remove(&(since, id));
             self.all_dirty = true;
+        }
+    }
+
+    /// A speaker that is away for too long is not covered any more.
+    fn lapse(&mut self, now: Instant) {
+        let is_over = |since: Instant| now.saturating_duration_since(since) >= self.pace.cover;
+        while let Some((since, id)) = self.covered.first().copied().filter(|(since, _)| is_over(*since)) {
+            self.covered.remove(&(since, id));
+            if let Some(peer) = self.peers.get_mut(&id).filter(|peer| peer.is_restarting()) {
+                peer.lapsed = true;
+                self.all_dirty = true;
+            }
         }
     }
 
@@ -259,12 +282,14 @@ impl Node {
                 Standing::Gone => [
                     reach.asked.map(|asked| asked + self.pace.detection()),
                     reach.asked_last.map(|asked| asked + interval),
-                    peer.covered_since.map(|since| since + self.pace.cover),
+                    None,
                 ],
                 Standing::Unheard | Standing::Dead => [None; 3],
             }
         };
-        let deadlines = self.peers.values().flat_map(of_peer).flatten().chain(self.hold_until);
+        let watched = self.watched.iter().filter_map(|id| self.peers.get(id));
+        let lapses = self.covered.first().map(|(since, _)| *since + self.pace.cover);
+        let deadlines = watched.flat_map(of_peer).flatten().chain(self.hold_until).chain(lapses);
         deadlines.filter(|deadline| *deadline > self.seen_at).min()
     }
 }
