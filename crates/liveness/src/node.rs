@@ -191,6 +191,8 @@ struct Mine {
     claim: Claim,
     since: Instant,
     cause: Cause,
+    /// Those that may claim the address too, and are told.
+    concerned: Vec<PeerId>,
 }
 
 /// Whether this speaker may claim yet.
@@ -220,8 +222,11 @@ pub struct Node {
     phase: Phase,
     isolation: Isolation,
     peers: BTreeMap<PeerId, Peer>,
-    /// All speakers, this one too, in the order of their numbers: each is watched by those behind it.
+    /// The speakers that watch, this one too, in the order of their numbers: each is watched by those behind it.
     ring: Vec<PeerId>,
+    ring_changed: bool,
+    /// Who was greeted last, of all that are known.
+    greeted: PeerId,
     /// Those that this speaker watches.
     watched: BTreeSet<PeerId>,
     /// Those that are covered, and since when.
@@ -233,11 +238,15 @@ pub struct Node {
     /// What has to be decided again.
     dirty: BTreeSet<IpAddr>,
     all_dirty: bool,
+    /// Owned here, and held by another too by a lesser claim: it may not know.
+    rivalled: BTreeSet<IpAddr>,
     /// Whom to send what beside the next heartbeat.
     mail: sending::Mail,
     /// On whom a verdict is told to everybody just now.
     spreading: BTreeSet<PeerId>,
     digest: u64,
+    /// The same over what concerns each of the others.
+    concerns: BTreeMap<PeerId, u64>,
     /// How many heartbeats were due, and how many lists of claims sent.
     beats: u64,
     lists: u32,
@@ -272,6 +281,8 @@ impl Node {
             isolation: Isolation::default(),
             peers: BTreeMap::new(),
             ring: vec![id],
+            ring_changed: false,
+            greeted: id,
             watched: BTreeSet::new(),
             covered: BTreeSet::new(),
             heard_any: None,
@@ -279,9 +290,11 @@ impl Node {
             waiting: BTreeSet::new(),
             dirty: BTreeSet::new(),
             all_dirty: false,
+            rivalled: BTreeSet::new(),
             mail: sending::Mail::default(),
             spreading: BTreeSet::new(),
             digest: 0,
+            concerns: BTreeMap::new(),
             beats: 0,
             lists: 0,
             tick_at: now,
@@ -332,9 +345,7 @@ impl Node {
             peer.address = member.address;
             peer.known_mac = member.mac;
         }
-        self.ring = self.peers.keys().copied().chain([self.id]).collect();
-        self.ring.sort_unstable();
-        self.watched = self.peers.keys().copied().filter(|id| self.is_watcher(*id)).collect();
+        self.renew_ring(now);
         self.all_dirty = true;
         self.settle(now);
     }
@@ -382,6 +393,7 @@ impl Node {
                 generation: ballot.generation,
                 nodes: ballot.ranked.iter().map(PeerId::of).collect(),
             });
+            self.concern_others(address);
             self.dirty.insert(address);
         }
         self.settle(now);
@@ -455,6 +467,9 @@ impl Node {
 
     /// Every change ends here: what it touched is decided, and told.
     fn settle(&mut self, now: Instant) {
+        if self.ring_changed {
+            self.renew_ring(now);
+        }
         self.decide_dirty(now);
         self.flush(now);
     }

@@ -28,6 +28,16 @@ pub enum Standing {
     Dead,
 }
 
+impl Standing {
+    /// Whether its speaker runs, as far as it is known.
+    pub(crate) fn is_live(self) -> bool {
+        match self {
+            Self::Alive | Self::Silent => true,
+            Self::Unheard | Self::Gone | Self::Dead => false,
+        }
+    }
+}
+
 /// Another speaker on the segment.
 #[derive(Debug)]
 pub(crate) struct Peer {
@@ -40,6 +50,8 @@ pub(crate) struct Peer {
     pub(crate) session: Option<Session>,
     retired: Vec<Incarnation>,
     pub(crate) heard: Option<Instant>,
+    /// Since when this speaker watches it.
+    pub(crate) watched: Option<Instant>,
     /// Whether it was heard when that was last asked.
     pub(crate) was_heard: bool,
     pub(crate) said: Said,
@@ -121,6 +133,8 @@ pub(crate) struct Said {
     pub(crate) reports: BTreeMap<PeerId, Report>,
     /// Over all claims that it holds.
     pub(crate) digest: u64,
+    /// Over those that concern this speaker.
+    pub(crate) concern: u64,
 }
 
 /// A list of all claims, of which parts have come.
@@ -151,6 +165,7 @@ impl Peer {
             session: None,
             retired: Vec::new(),
             heard: None,
+            watched: None,
             was_heard: false,
             said: Said {
                 detection,
@@ -159,6 +174,7 @@ impl Peer {
                 networks: Vec::new(),
                 reports: BTreeMap::new(),
                 digest: 0,
+                concern: 0,
             },
             covered_since: None,
             lapsed: false,
@@ -178,6 +194,16 @@ impl Peer {
 
     pub(crate) fn is_heard(&self, now: Instant) -> bool {
         self.heard.is_some_and(|heard| now.saturating_duration_since(heard) < self.said.detection)
+    }
+
+    /// When its next heartbeat is missed: one that is watched only now may have to learn of that first.
+    pub(crate) fn overdue(&self) -> Instant {
+        self.heard.max(self.watched).unwrap_or(self.standing_since) + self.said.detection * 2 / 3
+    }
+
+    /// Until when nothing follows from its silence.
+    pub(crate) fn awaited(&self) -> Instant {
+        self.heard.max(self.watched).unwrap_or(self.standing_since) + self.said.detection
     }
 
     /// Whether it may take an address over, as far as it is known.

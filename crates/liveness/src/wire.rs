@@ -146,6 +146,8 @@ pub(crate) struct Message {
     pub(crate) echo: Option<Incarnation>,
     /// Over all claims that the sender holds.
     pub(crate) digest: u64,
+    /// Over those of them that concern the receiver: it may claim the same addresses.
+    pub(crate) concern: u64,
     pub(crate) networks: Vec<IpNetwork>,
     pub(crate) reports: Vec<(PeerId, Report)>,
     pub(crate) claims: Claims,
@@ -213,6 +215,7 @@ impl Message {
         out.extend_from_slice(&self.mac.octets());
         out.extend_from_slice(&self.echo.unwrap_or(NOBODY).0);
         out.extend_from_slice(&self.digest.to_be_bytes());
+        out.extend_from_slice(&self.concern.to_be_bytes());
         out.push(u8::try_from(self.networks.len()).ok()?);
         for network in &self.networks {
             emit_address(out, network.ip());
@@ -256,6 +259,7 @@ impl Message {
         let mac = Mac::new(reader.octets()?);
         let echo = Some(Incarnation(reader.octets()?)).filter(|echo| *echo != NOBODY);
         let digest = u64::from_be_bytes(reader.octets()?);
+        let concern = u64::from_be_bytes(reader.octets()?);
         let networks = reader.list(MOST_NETWORKS, read_network)?;
         let reports = reader.list(MOST_REPORTS, read_report)?;
         let claims = match reader.octet()? {
@@ -272,7 +276,19 @@ impl Message {
         if interval.is_zero() || multiplier == 0 {
             return Err(Malformed::Value);
         }
-        Ok(Self { interval, multiplier, condition, wish, mac, echo, digest, networks, reports, claims })
+        Ok(Self {
+            interval,
+            multiplier,
+            condition,
+            wish,
+            mac,
+            echo,
+            digest,
+            concern,
+            networks,
+            reports,
+            claims,
+        })
     }
 }
 

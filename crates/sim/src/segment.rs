@@ -81,6 +81,11 @@ impl Segment {
         self.now
     }
 
+    /// Whether machines are too many for each to watch all.
+    pub fn is_sparse(&self) -> bool {
+        self.machines.len() > 16
+    }
+
     /// The gateway's place in [`Paths`].
     pub fn gateway(&self) -> Place {
         self.machines.len()

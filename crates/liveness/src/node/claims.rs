@@ -7,13 +7,16 @@ use std::time::Instant;
 
 use siphasher::sip::SipHasher13;
 
-use super::{Cause, Mine, Node, Output};
+use super::{Address, Cause, Mine, Node, Output, Ranked};
 use crate::ids::{Claim, PeerId};
-use crate::peer::List;
-use crate::wire::{ClaimState, Claims, Entry, Report};
+use crate::peer::{List, Peer};
+use crate::wire::{ClaimState, Claims, Entry, Report, Wish};
 
 /// A list of claims comes in at most this many parts: a hundred thousand claims.
 const MOST_PARTS: u16 = 4096;
+
+/// A claim concerns so many of those that rank first: all that may claim the address soon.
+const FIRST: usize = 16;
 
 /// One claim's share in the digest over all that a speaker holds, which is their sum.
 pub(super) fn share(address: IpAddr, claim: Claim) -> u64 {
@@ -26,6 +29,21 @@ pub(super) fn share(address: IpAddr, claim: Claim) -> u64 {
     hasher.write_u64(claim.epoch.to_be());
     hasher.write_u64(claim.node.0.to_be());
     hasher.finish()
+}
+
+impl Ranked {
+    /// Those that may soon claim what another claims.
+    pub(super) fn concerned(&self, claimant: PeerId) -> impl Iterator<Item = PeerId> {
+        self.nodes.iter().copied().filter(move |id| *id != claimant).take(FIRST)
+    }
+}
+
+fn subtract(concerns: &mut BTreeMap<PeerId, u64>, address: IpAddr, mine: &Mine) {
+    for id in &mine.concerned {
+        if let Some(sum) = concerns.get_mut(id) {
+            *sum = sum.wrapping_sub(share(address, mine.claim));
+        }
+    }
 }
 
 impl Node {
@@ -130,8 +148,23 @@ impl Node {
             // It announced it too: neighbours have to hear the owner last, and the other has to hear of the owner.
             self.outputs.push_back(Output::Announce(address));
             self.mail.tell(claim.node, address);
+            self.rivalled.insert(address);
         }
         true
+    }
+
+    /// Lesser claims are told of the greater one until they are gone. Where everyone watches everyone, digests tell.
+    pub(super) fn mind_rivals(&mut self) {
+        for address in std::mem::take(&mut self.rivalled) {
+            let rivalled = |entry: &&Address| entry.mine.is_some() && !entry.others.is_empty();
+            let Some(entry) = self.addresses.get(&address).filter(rivalled) else { continue };
+            self.rivalled.insert(address);
+            let is_live = |id: &PeerId| self.peers.get(id).is_some_and(|peer| peer.standing.is_live());
+            for rival in entry.others.iter().map(|other| other.node).filter(is_live) {
+                self.mail.tell(rival, address);
+                self.mail.urgent(rival, Wish::Claims);
+            }
+        }
     }
 
     fn drop_claim(&mut self, address: IpAddr, claim: Claim) {
@@ -182,20 +215,51 @@ impl Node {
         for (address, entry) in &mut self.addresses {
             if let Some(mine) = entry.mine.take() {
                 self.digest = self.digest.wrapping_sub(share(*address, mine.claim));
+                subtract(&mut self.concerns, *address, &mine);
                 entry.recalled = Some(mine.claim);
             }
         }
         self.all_dirty = true;
     }
 
+    /// Whose concern a claim of this speaker is, by the ballot that is known now.
+    pub(super) fn concern_others(&mut self, address: IpAddr) {
+        let Some(entry) = self.addresses.get_mut(&address) else { return };
+        let Some(mine) = &mut entry.mine else { return };
+        subtract(&mut self.concerns, address, mine);
+        mine.concerned = entry.ballot.iter().flat_map(|ballot| ballot.concerned(self.id)).collect();
+        for id in &mine.concerned {
+            let sum = self.concerns.entry(*id).or_default();
+            *sum = sum.wrapping_add(share(address, mine.claim));
+        }
+    }
+
+    /// Whether all claims of a speaker are known here, as far as it has any.
+    pub(super) fn knows_all(&self, id: PeerId) -> bool {
+        self.peers.get(&id).is_none_or(Peer::is_told)
+    }
+
+    /// Whether those are that concern this speaker.
+    pub(super) fn knows_concerns(&self, id: PeerId) -> bool {
+        let Some(peer) = self.peers.get(&id) else { return true };
+        let concerns = |address: &IpAddr| {
+            let ballot = self.addresses.get(address).and_then(|entry| entry.ballot.as_ref());
+            ballot.is_some_and(|ballot| ballot.concerned(id).any(|concerned| concerned == self.id))
+        };
+        let known = peer.claims.iter().filter(|(address, _)| concerns(address));
+        let known = known.fold(0, |sum: u64, (address, claim)| sum.wrapping_add(share(*address, *claim)));
+        peer.holds_nothing() || known == peer.said.concern
+    }
+
     /// This node answers from now on.
     pub(super) fn hold(&mut self, now: Instant, address: IpAddr, claim: Claim, cause: Cause) {
         self.release(address);
         let Some(entry) = self.addresses.get_mut(&address) else { return };
-        entry.mine = Some(Mine { claim, since: now, cause });
+        entry.mine = Some(Mine { claim, since: now, cause, concerned: Vec::new() });
         entry.highest = entry.highest.max(Some(claim));
         (entry.recalled, entry.lost, entry.vacant, entry.seen) = (None, None, None, None);
         self.digest = self.digest.wrapping_add(share(address, claim));
+        self.concern_others(address);
         self.mail.changed(address);
         self.outputs.push_back(Output::Claimed(address));
     }
@@ -204,6 +268,7 @@ impl Node {
     pub(super) fn release(&mut self, address: IpAddr) {
         let Some(mine) = self.addresses.get_mut(&address).and_then(|entry| entry.mine.take()) else { return };
         self.digest = self.digest.wrapping_sub(share(address, mine.claim));
+        subtract(&mut self.concerns, address, &mine);
         self.mail.released(address, mine.claim);
     }
 }

@@ -406,6 +406,7 @@ impl Node {
                 peer.known_mac = Some(mac);
             }
             self.judge(now, id);
+            self.call(id);
         }
         if self.addresses.contains_key(&address) && mac != self.link.mac {
             self.contested(now, address, mac);

@@ -90,12 +90,23 @@ impl Node {
 
     fn heard(&mut self, now: Instant, id: PeerId, met: Met, message: Message) {
         self.counters.heard += 1;
-        let Message { interval, multiplier, condition, wish, mac, digest, networks, reports, claims, .. } =
-            message;
+        let Message {
+            interval,
+            multiplier,
+            condition,
+            wish,
+            mac,
+            digest,
+            concern,
+            networks,
+            reports,
+            claims,
+            ..
+        } = message;
         let detection = (interval * u32::from(multiplier)).min(LONGEST_DETECTION);
         let reports = reports.into_iter().collect();
         let mac = Some(mac).filter(names::Mac::is_unicast);
-        let said = Said { detection, condition, mac, networks, reports, digest };
+        let said = Said { detection, condition, mac, networks, reports, digest, concern };
         let Some(peer) = self.peers.get_mut(&id) else { return };
         let before = std::mem::replace(&mut peer.said, said);
         peer.heard = Some(now);
@@ -153,7 +164,7 @@ impl Node {
             let Some(report) = report else { continue };
             if self.watches(about) {
                 self.judge(now, about);
-            } else if self.watchers(about).any(|watcher| watcher == id) {
+            } else {
                 self.adopt(now, about, report);
             }
         }
@@ -186,7 +197,8 @@ impl Node {
 
     /// What a speaker holds is known here, or asked for; and what a starting one held is told to it.
     fn mind_claims(&mut self, now: Instant, id: PeerId, met: Met) {
-        let (pause, watches) = (self.interval() / 2, self.watches(id));
+        let pause = self.interval() / 2;
+        let told = if self.watches(id) { self.knows_all(id) } else { self.knows_concerns(id) };
         let Some(peer) = self.peers.get_mut(&id) else { return };
         let late =
             |last: Option<Instant>| last.is_none_or(|last| now.saturating_duration_since(last) >= pause);
@@ -195,7 +207,7 @@ impl Node {
                 peer.relayed = Some(now);
                 self.mail.relay(id, id);
             }
-        } else if watches && !peer.is_told() && late(peer.wished) {
+        } else if !told && late(peer.wished) {
             peer.wished = Some(now);
             self.mail.urgent(id, Wish::Claims);
         }

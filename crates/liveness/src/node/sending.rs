@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
+use std::ops::Bound;
 use std::time::{Duration, Instant};
 
 use super::{Carrier, DataPath, Departure, Node, Output, Phase};
@@ -12,9 +13,6 @@ use crate::wire::{
 };
 use crate::{Incarnation, Standing};
 
-/// Claims go to so many of those that rank first, beside those that watch this speaker: to all that may claim the
-/// address soon.
-const FIRST: usize = 16;
 /// A speaker that was never heard is called every so many heartbeats.
 const SELDOM: u64 = 8;
 
@@ -33,6 +31,7 @@ pub(super) struct Mail {
     relays: BTreeSet<(PeerId, PeerId)>,
     passed: BTreeSet<(PeerId, IpAddr, Claim)>,
     greetings: BTreeMap<PeerId, Incarnation>,
+    reunited: BTreeSet<PeerId>,
     spread: BTreeSet<PeerId>,
 }
 
@@ -83,13 +82,19 @@ impl Mail {
         self.greetings.insert(to, incarnation);
     }
 
+    /// A speaker that was thought dead is to know what is held here of that which it may hold too.
+    pub(super) fn reunited(&mut self, with: PeerId) {
+        self.reunited.insert(with);
+    }
+
     /// A verdict to everybody.
     pub(super) fn spread(&mut self, about: PeerId) {
         self.spread.insert(about);
     }
 
     fn is_empty(&self) -> bool {
-        let Self { all, urgent, changed, released, tell, lists, relays, passed, greetings, spread } = self;
+        let Self { all, urgent, changed, released, tell, lists, relays, passed, greetings, reunited, spread } =
+            self;
         !all && urgent.is_empty()
             && changed.is_empty()
             && released.is_empty()
@@ -98,6 +103,7 @@ impl Mail {
             && relays.is_empty()
             && passed.is_empty()
             && greetings.is_empty()
+            && reunited.is_empty()
             && spread.is_empty()
     }
 }
@@ -115,6 +121,7 @@ impl Node {
         self.beats += 1;
         let mut to: BTreeSet<_> = self.watchers(self.id).collect();
         if self.is_sparse() {
+            self.mind_rivals();
             to.extend(self.next_of_roster());
         }
         for id in to {
@@ -127,12 +134,21 @@ impl Node {
 
     /// Those that do not watch this speaker hear of it in turn, so that each knows the other's life: one at a time, or
     /// all of them soon while this life is new.
-    fn next_of_roster(&self) -> Vec<PeerId> {
+    fn next_of_roster(&mut self) -> Vec<PeerId> {
         let many = if self.phase == Phase::Active { 1 } else { GREETED };
-        let place =
-            usize::try_from(self.beats).unwrap_or_default().wrapping_mul(many) % self.peers.len().max(1);
-        let (before, behind) = self.ring.split_at_checked(place).unwrap_or_default();
-        behind.iter().chain(before).copied().filter(|id| *id != self.id).take(many).collect()
+        let behind = self.peers.range((Bound::Excluded(self.greeted), Bound::Unbounded));
+        let next: Vec<_> =
+            behind.chain(&self.peers).map(|(id, _)| *id).take(many.min(self.peers.len())).collect();
+        self.greeted = next.last().copied().unwrap_or(self.greeted);
+        next
+    }
+
+    /// The kernel of a node answers whose speaker is not heard: it may be there again, and not know that it is awaited.
+    pub(super) fn call(&mut self, id: PeerId) {
+        let lost = |peer: &Peer| matches!(peer.standing, Standing::Dead | Standing::Unheard);
+        if self.is_sparse() && self.peers.get(&id).is_some_and(lost) {
+            self.mail.urgent(id, Wish::Answer);
+        }
     }
 
     /// SplitMix64: equal seeds give equal times.
@@ -193,6 +209,13 @@ impl Node {
                 news.entry(to).or_default().push(entry);
             }
         }
+        for (address, entry) in self.addresses.iter().filter(|_| !mail.reunited.is_empty()) {
+            let ranked = entry.ballot.as_ref().map(|ballot| ballot.nodes.as_slice()).unwrap_or_default();
+            let held = self.held_entry(*address);
+            for to in ranked.iter().filter(|id| mail.reunited.contains(id)) {
+                news.entry(*to).or_default().extend(held);
+            }
+        }
         for (to, addresses) in &mail.tell {
             let entries = addresses.iter().filter_map(|address| self.held_entry(*address));
             news.entry(*to).or_default().extend(entries);
@@ -221,10 +244,9 @@ impl Node {
 
     fn audience(&self, address: IpAddr, watchers: &BTreeSet<PeerId>) -> BTreeSet<PeerId> {
         let mut audience = watchers.clone();
-        if self.is_sparse() {
-            let ranked = self.addresses.get(&address).and_then(|entry| entry.ballot.as_ref());
-            let ranked = ranked.map(|ballot| ballot.nodes.as_slice()).unwrap_or_default();
-            audience.extend(ranked.iter().filter(|id| **id != self.id).take(FIRST));
+        if let Some(entry) = self.addresses.get(&address).filter(|_| self.is_sparse()) {
+            audience.extend(entry.ballot.iter().flat_map(|ballot| ballot.concerned(self.id)));
+            audience.extend(entry.others.iter().map(|other| other.node));
         }
         audience
     }
@@ -308,6 +330,7 @@ impl Node {
             mac: self.link.mac,
             echo: session.map(|session| session.incarnation),
             digest: self.digest,
+            concern: self.concerns.get(&to).copied().unwrap_or_default(),
             networks: self.link.networks.iter().copied().take(MOST_NETWORKS).collect(),
             reports: reports.take(MOST_REPORTS).collect(),
             claims,

@@ -1,5 +1,6 @@
 //! Verdicts on silent speakers.
 
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use super::Node;
@@ -98,8 +99,21 @@ impl Node {
         behind.iter().chain(before).copied().take(count)
     }
 
-    pub(super) fn is_watcher(&self, of: PeerId) -> bool {
-        !self.is_sparse() || self.watchers(of).any(|watcher| watcher == self.id)
+    /// Where not all watch, those do whose speakers live: however many nodes are lost at once, each has its watchers.
+    pub(super) fn renew_ring(&mut self, now: Instant) {
+        self.ring_changed = false;
+        let all = !self.is_sparse();
+        let watching = self.peers.iter().filter(|(_, peer)| all || peer.standing.is_live());
+        self.ring = watching.map(|(id, _)| *id).chain([self.id]).collect();
+        self.ring.sort_unstable();
+        let is_watcher = |of: &PeerId| all || self.watchers(*of).any(|watcher| watcher == self.id);
+        let watched: BTreeSet<_> = self.peers.keys().copied().filter(is_watcher).collect();
+        for id in watched.difference(&self.watched) {
+            if let Some(peer) = self.peers.get_mut(id) {
+                peer.watched = Some(now);
+            }
+        }
+        self.watched = watched;
     }
 
     pub(super) fn watches(&self, id: PeerId) -> bool {
@@ -108,7 +122,7 @@ impl Node {
 
     /// Whether speakers are too many for everyone to watch everyone.
     pub(super) fn is_sparse(&self) -> bool {
-        self.ring.len() > MESH
+        self.peers.len() >= MESH
     }
 
     pub(super) fn judge_all(&mut self, now: Instant) {
@@ -146,7 +160,7 @@ impl Node {
         match peer.standing {
             _ if self.others_say(now, id, Report::Gone) => Standing::Gone,
             Standing::Unheard | Standing::Dead => peer.standing,
-            standing if self.is_held(now) => standing,
+            standing if self.is_held(now) || now < peer.awaited() => standing,
             Standing::Alive | Standing::Silent if peer.reach.is_unanswered(PATIENCE, now) => Standing::Dead,
             Standing::Gone if peer.reach.is_unanswered(self.pace.detection(), now) => Standing::Dead,
             Standing::Alive | Standing::Silent => {
@@ -192,6 +206,10 @@ impl Node {
             Standing::Unheard | Standing::Silent => {}
         }
         self.all_dirty = true;
+        self.ring_changed |= self.is_sparse() && before.is_live() != standing.is_live();
+        if before == Standing::Dead && standing == Standing::Alive {
+            self.mail.reunited(id);
+        }
         if self.watches(id) {
             self.tell_watchers(id, Wish::Nothing);
             if self.is_sparse() && before != Standing::Unheard && standing != Standing::Silent {
@@ -210,7 +228,7 @@ impl Node {
         let interval = self.interval();
         let watched = self.watches(id);
         let Some(peer) = self.peers.get_mut(&id) else { return };
-        let overdue = peer.heard.is_some_and(|heard| now >= heard + peer.said.detection * 2 / 3);
+        let overdue = peer.heard.is_some() && now >= peer.overdue();
         let pause = match peer.standing {
             Standing::Alive | Standing::Silent if overdue && watched => interval / 2,
             Standing::Gone if watched => interval,
@@ -227,7 +245,9 @@ impl Node {
             let address = peer.address;
             self.ask(address);
             if overdue && watched && self.is_sparse() {
-                // Those that watch it too do not send here unasked, and may still hear it.
+                // Those that watch it too do not send here unasked, and may still hear it; and it may not know that it
+                // is watched from here.
+                self.mail.urgent(id, Wish::Answer);
                 self.tell_watchers(id, Wish::Answer);
             }
         }
@@ -270,8 +290,8 @@ impl Node {
             let reach = peer.reach;
             match peer.standing {
                 Standing::Alive => [
-                    heard.map(|heard| heard + peer.said.detection * 2 / 3),
-                    heard.map(|heard| heard + peer.said.detection),
+                    heard.map(|_| peer.overdue()),
+                    heard.map(|_| peer.awaited()),
                     reach.asked_last.map(|asked| asked + interval / 2),
                 ],
                 Standing::Silent => [
