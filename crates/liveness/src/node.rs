@@ -98,13 +98,14 @@ pub enum Departure {
 }
 
 /// What an address is answered with.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Answer {
     /// This node's own MAC: it owns the address and announces it.
     Owned,
     /// The MAC of the owner, whose speaker is away.
     Cover(Mac),
     /// Nothing.
+    #[default]
     Silent,
 }
 
@@ -155,7 +156,7 @@ pub enum Cause {
 }
 
 /// What is known about one address.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Address {
     ballot: Option<Ranked>,
     /// The claims of others, one of each.
@@ -481,22 +482,3 @@ impl Node {
 
 /// A speaker that started listens for no longer than this, even if those that it hears tell it nothing.
 const LISTEN_AT_MOST: Duration = Duration::from_secs(1);
-
-impl Default for Address {
-    fn default() -> Self {
-        Self {
-            ballot: None,
-            others: Vec::new(),
-            mine: None,
-            recalled: None,
-            highest: None,
-            lost: None,
-            answer: Answer::Silent,
-            vacant: None,
-            wait: None,
-            asked: None,
-            seen: None,
-            parting: None,
-        }
-    }
-}

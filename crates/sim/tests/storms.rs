@@ -362,5 +362,5 @@ fn after_every_storm_there_is_one_owner() {
 /// So many that not everyone watches everyone.
 #[test]
 fn after_every_storm_among_many_there_is_one_owner() {
-    storms(&(17..=24), 50);
+    storms(&(17..=24), 30);
 }

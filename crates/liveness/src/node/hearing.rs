@@ -152,7 +152,7 @@ impl Node {
         let Some(peer) = self.peers.get(&id) else { return };
         let reports = peer.said.reports.clone();
         // Where not everyone watches everyone, silence about a speaker says nothing.
-        let silences = self.peers.keys().filter(|_| !self.is_sparse());
+        let silences = (!self.is_sparse()).then(|| self.peers.keys()).into_iter().flatten();
         let others: BTreeSet<_> =
             silences.chain(reports.keys()).copied().filter(|about| *about != id).collect();
         for about in others {
