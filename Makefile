@@ -40,6 +40,10 @@ test: lint binaries ## Every check there is
 	$(call step,unit$(comma) property$(comma) transcript and lab tests,RUST_TEST_THREADS=2 cargo test --workspace --no-fail-fast)
 	$(call step,fuzz targets$(comma) $(FUZZ_SECONDS) s each,$(LAB) fuzz --seconds $(FUZZ_SECONDS))
 
+.PHONY: mutants
+mutants: $(LAB) ## Breaks each rule of the election in turn and sees a test fail
+	@$(LAB) mutants
+
 .PHONY: lint
 lint:
 	$(call step,format,cargo fmt --check)

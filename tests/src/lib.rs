@@ -22,6 +22,7 @@ pub mod image;
 pub mod kube;
 mod lease;
 pub mod meter;
+pub mod mutants;
 mod namespace;
 mod reaper;
 pub mod router;

@@ -8,7 +8,7 @@ use lab::bench::{self, Form};
 use lab::kube::product::programs;
 use lab::kube::programs::{Group, Programs};
 use lab::kube::{forward, machine, packages, whole};
-use lab::{fuzz, image, story, workspace};
+use lab::{fuzz, image, mutants, story, workspace};
 
 #[derive(Parser)]
 #[command(about, version)]
@@ -36,6 +36,12 @@ enum Task {
         /// How long each of them runs
         #[arg(long, default_value_t = 10)]
         seconds: u32,
+    },
+    /// Breaks each rule of the election in turn and sees a test fail
+    Mutants {
+        /// Only those whose name contains this
+        #[arg(default_value = "")]
+        only: String,
     },
     /// Measures, prints tables and writes raw samples under target/bench
     Bench {
@@ -91,6 +97,7 @@ fn main() {
             println!("{}", file.display());
         }
         Task::Fuzz { seconds } => fuzz::run(workspace(), seconds),
+        Task::Mutants { only } => mutants::run(workspace(), &only),
         Task::Bench { only, full } => bench::run(&only, if full { Form::Full } else { Form::Short }),
         Task::Reap { lab } => lab::reap(&lab),
         Task::Setup => {
