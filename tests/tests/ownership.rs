@@ -6,6 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::thread;
 use std::time::Duration;
 
+use lab::capture::Capture;
 use lab::fault::{Direction, Fault, partition, partition_one_way};
 use lab::kube::light::Lab;
 use lab::kube::service::PORT;
@@ -24,6 +25,8 @@ const TAKEN_OVER: Duration = Duration::from_millis(2500);
 const ONE_LEFT: Duration = Duration::from_millis(2000);
 /// Ten times as long as nobody may answer when a speaker crashes.
 const DARK: Duration = Duration::from_millis(1500);
+/// How long a node that was lost is given nothing that it is preferred for, and as long again.
+const TRUSTED_AGAIN: Duration = Duration::from_mins(2);
 /// For looking whether something happens that must not.
 const WHILE: Duration = Duration::from_secs(2);
 /// How long a standby answers in the owner's place before it takes its place, and a second more.
@@ -316,6 +319,38 @@ fn an_address_that_is_asked_to_move_moves_without_a_loss() {
     }
 }
 
+#[test]
+fn a_preferred_node_that_comes_back_has_its_addresses_back_without_a_loss() {
+    let (lab, addresses) = lab("ownership: preference");
+    lab.apply(
+        "apiVersion: ferritelb.io/v1beta1\nkind: L2Advertisement\nmetadata: {name: segment}\nspec:\n  \
+         ipAddressPools: [segment]\n  preferredNodeSelectors:\n  - weight: 10\n    preference: {matchLabels: \
+         {kubernetes.io/hostname: n2}}\n",
+    );
+    for address in addresses {
+        wait::eventually("the preferred node answers", SOON, || match owner(&lab, address) {
+            2 => Ok(()),
+            other => Err(format!("node {other}")),
+        });
+        thread::sleep(SECOND);
+        let cut = lab.node(2).cut();
+        wait_heir(&lab, address, 2, TAKEN_OVER);
+        thread::sleep(SECOND);
+        let (seen, testimony) = watched(&lab, address, || {
+            cut.heal();
+            wait::eventually("the preferred node answers again", TRUSTED_AGAIN, || {
+                match owner(&lab, address) {
+                    2 => Ok(()),
+                    other => Err(format!("node {other}")),
+                }
+            });
+            thread::sleep(WHILE);
+        });
+        only_old_connections_lost(&seen);
+        assert_eq!(testimony.reigns().last(), Some(&lab.node(2).mac()), "{testimony}");
+    }
+}
+
 /// Who hears whom breaks for a while; both halves are told apart by nothing but each other.
 fn parted(purpose: &str, api: Api) {
     let (lab, addresses) = lab(purpose);
@@ -491,6 +526,29 @@ fn v4(addresses: &[IpAddr]) -> Ipv4Addr {
 }
 
 #[test]
+fn an_advertisement_moved_to_another_interface_leaves_the_old_one_at_once() {
+    let (lab, addresses) = lab("ownership: interfaces");
+    let address = v4(&addresses);
+    lab.lay_wire("wire0", (lab.node(1), "10.77.9.1/24"), (lab.client(), "10.77.9.2/24"));
+    let on_wire = Capture::of_arp(lab.client(), "wire0", address);
+    let witness = lab.client().witness(address.into());
+    thread::sleep(SECOND);
+    advertise_on(&lab, "wire0");
+    wait::eventually("node 1 answers on the wire", SOON, || {
+        let macs = lab.client().arp_on("wire0", address);
+        (macs.len() == 1).then_some(()).ok_or(format!("{macs:?}"))
+    });
+    let answered = |frame: &lab::capture::Frame| !frame.outgoing && frame.arp().is_some();
+    let first = on_wire.stop().into_iter().find(answered).expect("it was answered").at;
+    thread::sleep(WHILE);
+    let after = witness.stop().since(first + SECOND);
+    assert_eq!(after.macs(), BTreeSet::new(), "nobody answers on the old one: {after}");
+    advertise_on(&lab, "eth0");
+    owner(&lab, address.into());
+    assert_eq!(lab.client().arp_on("wire0", address), BTreeSet::new());
+}
+
+#[test]
 fn an_interface_that_appears_late_is_answered_on() {
     let (lab, addresses) = lab("ownership: late interface");
     let address = v4(&addresses);
@@ -504,4 +562,42 @@ fn an_interface_that_appears_late_is_answered_on() {
         let macs = lab.client().arp_on("late0", address);
         (macs.len() == 1).then_some(()).ok_or(format!("{macs:?}"))
     });
+}
+
+#[test]
+fn a_stranger_who_claims_an_address_is_told_once_and_named() {
+    let (lab, addresses) = lab("ownership: stranger");
+    let stranger = Mac([0x02, 0x66, 0, 0, 0, 0x66]);
+    for address in addresses {
+        let node = owner(&lab, address);
+        let witness = lab.client().witness(address);
+        thread::sleep(300 * MS);
+        let begun = clock::wall();
+        for _ in 0..20 {
+            lab.client().claim(address, stranger);
+            thread::sleep(100 * MS);
+        }
+        thread::sleep(SECOND);
+        let seen = witness.stop();
+        assert_eq!(seen.answers().into_keys().collect::<Vec<_>>(), [lab.node(node).mac()], "{seen}");
+        let defended = seen
+            .announcements
+            .iter()
+            .filter(|said| said.at > begun && said.mac == lab.node(node).mac())
+            .count();
+        assert!(
+            (1..=2).contains(&defended),
+            "at most once in 10 s, a request and a reply: {defended}, {seen}"
+        );
+        wait::eventually("an Event names the stranger", SOON, || {
+            let events = lab.kubectl(&["get", "events", "-A", "-o", "json"]);
+            events.contains(&stranger.to_string()).then_some(()).ok_or(events)
+        });
+        wait::eventually("the address's owner says who it is", SOON, || {
+            let shown = lab.kubectl(&["get", "addressowners", "-o", "json"]);
+            shown.contains(&stranger.to_string()).then_some(()).ok_or(shown)
+        });
+        let metrics = lab.speaker(node).metrics();
+        assert!(metrics.contains(&stranger.to_string()), "{metrics}");
+    }
 }
