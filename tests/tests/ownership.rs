@@ -529,6 +529,9 @@ fn v4(addresses: &[IpAddr]) -> Ipv4Addr {
 fn an_advertisement_moved_to_another_interface_leaves_the_old_one_at_once() {
     let (lab, addresses) = lab("ownership: interfaces");
     let address = v4(&addresses);
+    advertise_on(&lab, "eth0");
+    thread::sleep(SECOND);
+    owner(&lab, address.into());
     lab.lay_wire("wire0", (lab.node(1), "10.77.9.1/24"), (lab.client(), "10.77.9.2/24"));
     let on_wire = Capture::of_arp(lab.client(), "wire0", address);
     let witness = lab.client().witness(address.into());

@@ -263,3 +263,19 @@ fn two_owners_after_a_heal_are_one_within_200_ms() {
         });
     }
 }
+
+#[test]
+fn who_is_cut_off_claims_nothing_of_the_others() {
+    for seed in 0..200 {
+        let mut segment = running(3, 3, seed);
+        let cut = Path { cut: true, ..Path::GOOD };
+        (1..=3).for_each(|place| segment.paths.set_both(0, place, cut));
+        segment.run(2000 * MS, |segment| {
+            for low in 1..3 {
+                assert!(!segment.answers(vip(low)).contains_key(&0), "seed {seed}");
+            }
+        });
+        assert_eq!(segment.answers(vip(0)).len(), 1, "seed {seed}");
+        assert!(!segment.answers(vip(0)).contains_key(&0), "seed {seed}");
+    }
+}

@@ -139,6 +139,16 @@ impl Placements {
         }
     }
 
+    /// A node that fails loses all its addresses at once: that counts once.
+    fn shun(&mut self, loser: NodeName, now: Now) {
+        if self.shunned.contains_key(&loser) {
+            return;
+        }
+        let losses = self.losses.entry(loser.clone()).or_default();
+        self.shunned.insert(loser, now.instant + SHUN * (1 << *losses));
+        *losses = (*losses + 1).min(MOST_DOUBLINGS);
+    }
+
     /// Carries out, or refuses, what is newly asked for by annotations.
     fn answer(&mut self, address: IpAddr, now: Now) {
         let Some(owner) = self.owners.get(&address) else { return };
@@ -181,13 +191,7 @@ impl Placements {
     pub(super) fn go(&mut self, address: IpAddr, to: NodeName, reason: Reason, now: Now) {
         let Some(owner) = self.owners.get(&address) else { return };
         let before = owner.placed.as_ref();
-        if reason == Reason::Failover
-            && let Some(loser) = before.map(|before| before.placement.node.clone())
-        {
-            let losses = self.losses.entry(loser.clone()).or_default();
-            self.shunned.insert(loser, now.instant + SHUN * (1 << *losses));
-            *losses = (*losses + 1).min(MOST_DOUBLINGS);
-        }
+        let loser = before.filter(|_| reason == Reason::Failover).map(|before| before.placement.node.clone());
         // An address that was given up and given out again is placed anew: what was claimed under the placement of
         // then must not count for more.
         let first = u64::try_from(now.wall.as_millisecond()).unwrap_or_default().max(1);
@@ -196,6 +200,9 @@ impl Placements {
         let placement = Placement { node: to, generation };
         self.set_placed(address, Some(Placed::new(placement, reason, answered)));
         self.set_lapse(address, None);
+        if let Some(loser) = loser {
+            self.shun(loser, now);
+        }
         self.metrics.placed(reason.as_str());
         self.unbalanced(now);
         // Somebody else has to take it now, and may be preferred to others in turn.

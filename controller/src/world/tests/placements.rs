@@ -223,6 +223,22 @@ fn a_node_that_lost_an_address_is_not_chosen_again_for_a_while() {
 }
 
 #[test]
+fn a_node_that_lost_many_addresses_at_once_is_chosen_again_as_soon_as_if_it_had_lost_one() {
+    let mut cluster = cluster_of(&["n1", "n2"]);
+    advertise(&mut cluster, json!({ "preferredNodeSelectors": prefer(&[(1, "n1")]) }));
+    cluster.wait(Duration::from_secs(1));
+    let addresses: Vec<_> = (1..=9).map(|low| format!("10.0.0.{low}")).collect();
+    for (number, address) in addresses.iter().enumerate() {
+        cluster.expose(&format!("web{number}"), json!({ "spec": { "loadBalancerIP": address } }));
+    }
+    addresses.iter().for_each(|address| answers(&mut cluster, address, "n2"));
+    cluster.wait(Duration::from_secs(11));
+    addresses.iter().for_each(|address| assert_eq!(cluster.placed(address), "n2 Failover"));
+    cluster.wait(Duration::from_secs(61));
+    addresses.iter().for_each(|address| assert_eq!(cluster.placed(address), "n1 Preferred"));
+}
+
+#[test]
 fn a_node_that_never_takes_what_is_placed_on_it_is_tried_less_and_less_often() {
     let mut cluster = cluster_of(&["n1", "n2"]);
     cluster.expose("web", json!({ "spec": { "loadBalancerIP": "10.0.0.7" } }));

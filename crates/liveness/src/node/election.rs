@@ -290,6 +290,9 @@ impl Node {
         {
             return Course::Resume(recalled);
         }
+        if !self.may_claim(now) {
+            return Course::Wait(now + PATIENCE);
+        }
         let seen = entry.seen.map(|(_, until)| until);
         if let Some(until) = seen.filter(|until| now < *until) {
             return Course::Wait(until);

@@ -62,6 +62,18 @@ impl Node {
         }
     }
 
+    /// Whether this node is not the one that is cut off, as far as it can know: who hears nobody first asks a witness, if
+    /// there is one.
+    pub(super) fn may_claim(&self, now: Instant) -> bool {
+        let detection = self.pace.detection();
+        let lately = |at: Option<Instant>| at.is_some_and(|at| now.saturating_duration_since(at) < detection);
+        let mut usable = self.isolation.usable(now).peekable();
+        let alone = self.peers.values().all(|peer| peer.standing == Standing::Unheard);
+        let reached = lately(self.heard_any) || self.peers.values().any(|peer| lately(peer.reach.answered));
+        let certain = alone || reached || usable.peek().is_none();
+        !self.isolation.is_isolated() && (certain || usable.any(|reach| lately(reach.answered)))
+    }
+
     pub(super) fn judge_isolation(&mut self, now: Instant) {
         self.ask_witnesses(now);
         match (self.isolation.since, self.is_cut_off(now)) {
