@@ -27,8 +27,9 @@ const TOLD: usize = 8;
 impl World {
     pub(super) fn apply_node(&mut self, name: NodeName, seen: Option<SeenNode>, now: Now) {
         let (seen, announced) = seen.map(|seen| (seen.addresses, seen.announced)).unzip();
+        let was_ready = self.placements.is_ready(&name);
         self.placements.set_node(name.clone(), announced, now);
-        if self.found.contains_key(&name) {
+        if self.found.contains_key(&name) && self.placements.is_ready(&name) != was_ready {
             self.regard_probes(now);
         }
         let pods = |seen: Option<&SeenAddresses>| seen.map(|seen| seen.pods.clone()).unwrap_or_default();
@@ -47,9 +48,11 @@ impl World {
     pub(super) fn apply_speaker(&mut self, name: NodeName, seen: Option<SeenSpeaker>, now: Now) {
         let found = seen.as_ref().map(|seen| seen.probed.clone());
         let (seen, subnets) = seen.map(|seen| (seen.blocked, seen.subnets)).unzip();
-        self.placements.set_subnets(name.clone(), subnets, now);
-        put(&mut self.found, name.clone(), found);
-        self.regard_probes(now);
+        let is_elsewhere = self.placements.set_subnets(name.clone(), subnets, now);
+        if self.found.get(&name) != found.as_ref() || is_elsewhere {
+            put(&mut self.found, name.clone(), found);
+            self.regard_probes(now);
+        }
         if self.network.speakers.get(&name) != seen.as_ref() {
             put(&mut self.network.speakers, name, seen);
             self.note_network(now);

@@ -39,6 +39,8 @@ pub(super) struct Placements {
     view: View,
     slices: Slices,
     owners: BTreeMap<IpAddr, Owner>,
+    /// The highest generation that was given to a placement here.
+    highest: u64,
     /// Of addresses that Services have.
     load: Load,
     /// Where Services ask their addresses to be moved to.
@@ -128,6 +130,7 @@ impl Placements {
             view: View::default(),
             slices: Slices::default(),
             owners: BTreeMap::new(),
+            highest: 0,
             load: Load::default(),
             wishes: BTreeMap::new(),
             subnets: BTreeMap::new(),
@@ -252,16 +255,22 @@ impl Placements {
         }
     }
 
-    /// The subnets of a node; nothing: it has no speaker.
-    pub(super) fn set_subnets(&mut self, name: NodeName, subnets: Option<BTreeSet<IpNetwork>>, now: Now) {
+    /// The subnets of a node; nothing: it has no speaker. Says whether that is something else.
+    pub(super) fn set_subnets(
+        &mut self,
+        name: NodeName,
+        subnets: Option<BTreeSet<IpNetwork>>,
+        now: Now,
+    ) -> bool {
         if self.subnets.get(&name) == subnets.as_ref() {
-            return;
+            return false;
         }
         match subnets {
             Some(subnets) => drop(self.subnets.insert(name, subnets)),
             None => drop(self.subnets.remove(&name)),
         }
         self.touch(Touched::All, now);
+        true
     }
 
     fn set_l2_advertisement(

@@ -198,12 +198,16 @@ impl Peer {
 
     /// When its next heartbeat is missed: one that is watched only now may have to learn of that first.
     pub(crate) fn overdue(&self) -> Instant {
-        self.heard.max(self.watched).unwrap_or(self.standing_since) + self.said.detection * 2 / 3
+        self.last() + self.said.detection * 2 / 3
     }
 
     /// Until when nothing follows from its silence.
     pub(crate) fn awaited(&self) -> Instant {
-        self.heard.max(self.watched).unwrap_or(self.standing_since) + self.said.detection
+        self.last() + self.said.detection
+    }
+
+    fn last(&self) -> Instant {
+        self.heard.max(self.watched).unwrap_or(self.standing_since)
     }
 
     /// Whether it may take an address over, as far as it is known.

@@ -1,6 +1,7 @@
 //! On which of the node's interfaces an address is answered for.
 
 use announce::Interfaces;
+use names::Mac;
 use netio::Link;
 
 /// Names of interfaces that carry pods, tunnels or virtual machines, not the segment: what they begin with. An
@@ -33,6 +34,16 @@ pub(crate) fn is_wanted_on(interfaces: &Interfaces, name: &str) -> bool {
         Interfaces::All => !NOT_THE_SEGMENT.iter().any(|prefix| name.starts_with(prefix)),
         Interfaces::Named(names) => names.contains(name),
     }
+}
+
+/// What a responder or a prober on it knows of it; `None` without a MAC.
+pub(crate) fn interface_of(link: &Link) -> Option<l2::Interface> {
+    Some(l2::Interface {
+        mac: Mac::new(link.mac?),
+        link_local: link.link_local(),
+        addresses: link.addresses.iter().map(|address| address.network).collect(),
+        carrier: if link.carrier { l2::Carrier::Up } else { l2::Carrier::Down },
+    })
 }
 
 #[cfg(test)]

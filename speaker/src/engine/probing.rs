@@ -18,7 +18,7 @@ use tokio::task::{Id, JoinSet};
 use tracing::{info, warn};
 
 use self::segment::{Segment, Share};
-use crate::engine::interfaces::{can_answer, is_wanted_on};
+use crate::engine::interfaces::{can_answer, interface_of, is_wanted_on};
 use crate::engine::port::sleep_until;
 use crate::latest;
 use crate::world::Probes;
@@ -133,14 +133,9 @@ fn shares(links: &BTreeMap<LinkIndex, Link>, wanted: &Probes) -> BTreeMap<LinkIn
                 && link.addresses.iter().any(|own| own.network.contains(*address))
         };
         let Some(link) = links.values().find(is_there) else { continue };
-        let Some(mac) = link.mac else { continue };
+        let Some(interface) = interface_of(link) else { continue };
         let share = shares.entry(link.index).or_insert_with(|| Share {
-            interface: l2::Interface {
-                mac: Mac::new(mac),
-                link_local: link.link_local(),
-                addresses: link.addresses.iter().map(|address| address.network).collect(),
-                carrier: if link.carrier { l2::Carrier::Up } else { l2::Carrier::Down },
-            },
+            interface,
             candidates: BTreeMap::new(),
             speakers: wanted.speakers.clone(),
         });

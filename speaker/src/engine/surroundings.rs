@@ -6,8 +6,10 @@ use std::net::IpAddr;
 use api::Layer2;
 use ipnetwork::IpNetwork;
 use liveness::{DataPath, Departure, Keys, Member};
-use names::{Mac, NodeName};
+use names::NodeName;
 use netio::Link;
+
+use crate::engine::interfaces::interface_of;
 
 /// The other speakers, each with its node's addresses and their networks.
 pub(crate) type Neighbours = BTreeMap<NodeName, Vec<IpNetwork>>;
@@ -36,16 +38,12 @@ impl Surroundings {
         data_path: DataPath,
         settings: Layer2,
     ) -> Option<Self> {
-        let mac = Mac::new(link.mac?);
+        let interface = interface_of(link)?;
+        let mac = interface.mac;
         let networks: Vec<_> = link.addresses.iter().map(|address| address.network).collect();
         let own = |address: IpAddr| networks.iter().any(|network| network.ip() == address);
         Some(Self {
-            interface: l2::Interface {
-                mac,
-                link_local: link.link_local(),
-                addresses: networks.iter().copied().collect(),
-                carrier: if link.carrier { l2::Carrier::Up } else { l2::Carrier::Down },
-            },
+            interface,
             members: members(&networks, neighbours),
             witnesses: witnesses.into_iter().filter(|witness| !own(*witness)).collect(),
             link: liveness::Link {

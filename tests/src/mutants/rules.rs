@@ -183,7 +183,7 @@ pub const RULES: &[Mutant] = &[
     breach(
         "a lesser claim of another is answered with the greater one",
         CLAIMS,
-        "self.mail.tell(claim.node, address);\n            self.rivalled",
-        "self.rivalled",
+        "self.mail.tell(claim.node, address);\n            if is_sparse",
+        "if is_sparse",
     ),
 ];

@@ -193,9 +193,10 @@ impl Placements {
         let before = owner.placed.as_ref();
         let loser = before.filter(|_| reason == Reason::Failover).map(|before| before.placement.node.clone());
         // An address that was given up and given out again is placed anew: what was claimed under the placement of
-        // then must not count for more.
-        let first = u64::try_from(now.wall.as_millisecond()).unwrap_or_default().max(1);
-        let generation = before.map_or(first, |before| before.placement.generation + 1);
+        // then must not count for more, whatever became of the clock.
+        let first = || u64::try_from(now.wall.as_millisecond()).unwrap_or_default().max(self.highest + 1);
+        let generation = before.map_or_else(first, |before| before.placement.generation + 1);
+        self.highest = self.highest.max(generation);
         let answered = before.map(|before| before.answered.clone()).unwrap_or_default();
         let placement = Placement { node: to, generation };
         self.set_placed(address, Some(Placed::new(placement, reason, answered)));

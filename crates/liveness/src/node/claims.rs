@@ -128,6 +128,7 @@ impl Node {
 
     /// Another speaker holds an address. `false`: that is not new.
     fn put_claim(&mut self, address: IpAddr, claim: Claim) -> bool {
+        let is_sparse = self.is_sparse();
         let Some(peer) = self.peers.get_mut(&claim.node) else { return false };
         let before = peer.claims.get(&address).copied();
         if before.is_some_and(|before| before >= claim) {
@@ -148,7 +149,9 @@ impl Node {
             // It announced it too: neighbours have to hear the owner last, and the other has to hear of the owner.
             self.outputs.push_back(Output::Announce(address));
             self.mail.tell(claim.node, address);
-            self.rivalled.insert(address);
+            if is_sparse {
+                self.rivalled.insert(address);
+            }
         }
         true
     }

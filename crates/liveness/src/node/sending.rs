@@ -209,12 +209,8 @@ impl Node {
                 news.entry(to).or_default().push(entry);
             }
         }
-        for (address, entry) in self.addresses.iter().filter(|_| !mail.reunited.is_empty()) {
-            let ranked = entry.ballot.as_ref().map(|ballot| ballot.nodes.as_slice()).unwrap_or_default();
-            let held = self.held_entry(*address);
-            for to in ranked.iter().filter(|id| mail.reunited.contains(id)) {
-                news.entry(*to).or_default().extend(held);
-            }
+        if !mail.reunited.is_empty() {
+            self.news_to_reunited(&mail.reunited, &mut news);
         }
         for (to, addresses) in &mail.tell {
             let entries = addresses.iter().filter_map(|address| self.held_entry(*address));
@@ -235,6 +231,16 @@ impl Node {
         }
         news.retain(|_, entries| !entries.is_empty());
         news
+    }
+
+    fn news_to_reunited(&self, reunited: &BTreeSet<PeerId>, news: &mut BTreeMap<PeerId, Vec<Entry>>) {
+        for (address, entry) in &self.addresses {
+            let ranked = entry.ballot.as_ref().map(|ballot| ballot.nodes.as_slice()).unwrap_or_default();
+            let held = self.held_entry(*address);
+            for to in ranked.iter().filter(|id| reunited.contains(id)) {
+                news.entry(*to).or_default().extend(held);
+            }
+        }
     }
 
     fn held_entry(&self, address: IpAddr) -> Option<Entry> {

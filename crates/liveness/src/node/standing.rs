@@ -226,25 +226,20 @@ impl Node {
     /// Asks a node's kernel whether it is there, while its speaker is overdue.
     fn reach_out(&mut self, now: Instant, id: PeerId) {
         let interval = self.interval();
-        let watched = self.watches(id);
         let Some(peer) = self.peers.get_mut(&id) else { return };
         let overdue = peer.heard.is_some() && now >= peer.overdue();
         let pause = match peer.standing {
-            Standing::Alive | Standing::Silent if overdue && watched => interval / 2,
-            Standing::Gone if watched => interval,
-            Standing::Dead if watched && now.saturating_duration_since(peer.standing_since) < OFTEN => {
-                interval * 2
-            }
-            Standing::Unheard | Standing::Dead if watched => SELDOM,
-            Standing::Unheard | Standing::Alive | Standing::Silent | Standing::Gone | Standing::Dead => {
-                return;
-            }
+            Standing::Alive | Standing::Silent if overdue => interval / 2,
+            Standing::Gone => interval,
+            Standing::Dead if now.saturating_duration_since(peer.standing_since) < OFTEN => interval * 2,
+            Standing::Unheard | Standing::Dead => SELDOM,
+            Standing::Alive | Standing::Silent => return,
         };
         if peer.reach.asked_last.is_none_or(|last| now.saturating_duration_since(last) >= pause) {
             peer.reach.ask(now);
             let address = peer.address;
             self.ask(address);
-            if overdue && watched && self.is_sparse() {
+            if overdue && self.is_sparse() {
                 // Those that watch it too do not send here unasked, and may still hear it; and it may not know that it
                 // is watched from here.
                 self.mail.urgent(id, Wish::Answer);
