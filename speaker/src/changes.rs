@@ -23,7 +23,7 @@ use names::{AdvertisementName, NodeName, PeerName, PoolName, ServiceKey};
 use tracing::warn;
 
 use crate::owners::Recorded;
-use crate::world::{Connected, Kind, SeenNode, SeenSpeaker, Update};
+use crate::world::{Kind, SeenNode, SeenSpeaker, Update};
 
 pub(crate) type Updates = SelectAll<BoxStream<'static, Update>>;
 
@@ -137,7 +137,8 @@ fn of_pool(key: Key, pool: Option<SeenPool>) -> [Update; 2] {
 /// The networks that a speaker's node is in count whatever they are for.
 fn seen_speaker(speaker: &SpeakerStatus) -> SeenSpeaker {
     let ready_in = speaker.status.as_ref().and_then(|status| status.data_path_ready_in.clone());
-    SeenSpeaker { connected: Connected::of(speaker), ready_in }
+    let interfaces = speaker.status.iter().flat_map(|status| status.interfaces());
+    SeenSpeaker { connected: interfaces.collect(), ready_in }
 }
 
 fn service_key(key: Key) -> ServiceKey {

@@ -10,7 +10,7 @@ use announce::{
     AddressPlan, BgpAdvertisement, L2Advertisement, Node, Placement, Pool, Route, Silence, Touched, View,
     plan,
 };
-use api::{Candidates, DataPath, Layer2, Peer, Settings, SliceEndpoints, SliceName, Slices};
+use api::{Candidates, DataPath, Interface, Layer2, Peer, Settings, SliceEndpoints, SliceName, Slices};
 use bgp::RouterId;
 use ipnetwork::IpNetwork;
 use names::{AdvertisementName, Labels, NodeName, PeerName, PoolName, Selector, ServiceKey};
@@ -137,7 +137,7 @@ pub(crate) struct World {
     peers: BTreeMap<PeerName, PeerSettings>,
     /// Each node's addresses, and the networks that its speaker says it is in.
     addresses: BTreeMap<NodeName, Vec<IpAddr>>,
-    networks: BTreeMap<NodeName, Vec<IpNetwork>>,
+    connected: BTreeMap<NodeName, Connected>,
     probing: Probing,
     layer2: Layer2,
     data_path: DataPath,
@@ -176,7 +176,7 @@ impl World {
             plans: BTreeMap::new(),
             peers: BTreeMap::new(),
             addresses: BTreeMap::new(),
-            networks: BTreeMap::new(),
+            connected: BTreeMap::new(),
             probing: Probing::default(),
             layer2: Layer2::default(),
             data_path: DataPath::default(),
@@ -272,11 +272,9 @@ impl World {
             self.ready_in = ready_in.flatten();
         }
         let is_there = connected.is_some();
-        let networks =
-            connected.as_ref().map(|connected| connected.addresses.iter().map(|(_, network)| *network));
-        let before = match networks {
-            Some(networks) => self.networks.insert(node.clone(), networks.collect()),
-            None => self.networks.remove(&node),
+        let before = match connected.clone() {
+            Some(connected) => self.connected.insert(node.clone(), connected),
+            None => self.connected.remove(&node),
         };
         self.speakers_changed |= before.is_some() != is_there;
         self.probing.set_speaker(node.clone(), connected);
@@ -288,14 +286,15 @@ impl World {
     /// it is in, its addresses are what the node list says.
     fn set_neighbour(&mut self, node: NodeName) {
         let addresses = self.addresses.get(&node).filter(|_| node != self.me);
-        let networks = addresses.map(|addresses| {
-            let known = self.networks.get(&node).filter(|networks| !networks.is_empty());
-            known.cloned().unwrap_or_else(|| addresses.iter().copied().map(IpNetwork::from).collect())
+        let interfaces = addresses.map(|addresses| {
+            let networks = || addresses.iter().copied().map(IpNetwork::from).collect();
+            let known = self.connected.get(&node).filter(|interfaces| !interfaces.is_empty());
+            known.cloned().unwrap_or_else(|| vec![Interface { networks: networks(), ..Interface::default() }])
         });
-        if self.neighbours.get(&node) != networks.as_ref() {
+        if self.neighbours.get(&node) != interfaces.as_ref() {
             let neighbours = Arc::make_mut(&mut self.neighbours);
-            match networks {
-                Some(networks) => neighbours.insert(node, networks),
+            match interfaces {
+                Some(interfaces) => neighbours.insert(node, interfaces),
                 None => neighbours.remove(&node),
             };
             self.neighbours_changed = true;
@@ -351,7 +350,7 @@ impl World {
             commands.neighbours = Some(Arc::clone(&self.neighbours));
         }
         if std::mem::take(&mut self.speakers_changed) {
-            commands.speakers = Some(self.networks.keys().cloned().collect());
+            commands.speakers = Some(self.connected.keys().cloned().collect());
         }
         commands.recorded = std::mem::take(&mut self.recorded);
         let touched = std::mem::replace(&mut self.touched, Touched::Addresses(BTreeSet::new()));

@@ -60,4 +60,4 @@ pub use ip_address_pool::{
 };
 pub use layer2::{ControlPlaneNodes, Heartbeat, HeartbeatSpec, Layer2, Layer2Spec};
 pub use service::LoadBalancer;
-pub use speaker_status::{BgpSession, Network, Probed, SpeakerState, SpeakerStatus, Unheard};
+pub use speaker_status::{BgpSession, Interface, Network, Probed, SpeakerState, SpeakerStatus, Unheard};

@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::{schema, tolerant};
-pub use networks::{MOST_ADDRESSES, MOST_GATEWAYS, MOST_NETWORKS, Network, merged};
+pub use networks::{Interface, MOST_ADDRESSES, MOST_GATEWAYS, MOST_NETWORKS, Network, merged};
 
 /// How many probed addresses a status holds.
 pub const MOST_PROBED: usize = 2048;
@@ -234,17 +234,9 @@ impl SpeakerState {
         self.probes.iter().filter_map(found).collect()
     }
 
-    /// The interfaces of the node that are connected to subnets, with each address and its prefix.
-    pub fn connections(&self) -> impl Iterator<Item = (&str, IpNetwork)> {
-        self.networks.iter().flat_map(|network| {
-            let addresses = network.addresses.iter().filter_map(|address| address.parse().ok());
-            addresses.map(|address| (network.interface.as_str(), address))
-        })
-    }
-
-    /// The MACs of the node's interfaces.
-    pub fn macs(&self) -> impl Iterator<Item = Mac> {
-        self.networks.iter().filter_map(|network| network.mac.as_ref()?.parse().ok())
+    /// The interfaces of the node. What cannot be understood of one is left out.
+    pub fn interfaces(&self) -> impl Iterator<Item = Interface> {
+        self.networks.iter().map(Interface::of)
     }
 
     /// The subnets that the node is connected to.

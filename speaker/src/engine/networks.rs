@@ -64,9 +64,15 @@ fn networks(links: &BTreeMap<LinkIndex, Link>, gateways: &[Gateway]) -> Vec<Netw
         links.values().filter(|link| !NOT_THE_NODES.iter().any(|start| link.name.starts_with(start)));
     let all = of_the_node.map(|link| network(link, gateways));
     let (mut first, then): (Vec<_>, Vec<_>) = all
-        .filter(|network| !network.addresses.is_empty() || !network.gateways.is_empty())
+        .filter(|network| {
+            // Speakers may hear each other on an interface without any other address.
+            let heard = network.mac.is_some() && network.link_local.is_some();
+            heard || !network.addresses.is_empty() || !network.gateways.is_empty()
+        })
         .partition(|network| !network.gateways.is_empty());
     first.extend(then);
+    // Were there too many, those would be left out that have the least to say.
+    first.sort_by_key(|network| network.addresses.is_empty() && network.gateways.is_empty());
     first.truncate(MOST_NETWORKS);
     first
 }
@@ -81,7 +87,8 @@ fn network(link: &Link, gateways: &[Gateway]) -> Network {
         addresses: addresses.take(MOST_ADDRESSES).map(|network| network.to_string()).collect(),
         gateways: gateways.take(MOST_GATEWAYS).map(|address| address.to_string()).collect(),
         mac: link.mac.map(|mac| Mac::new(mac).to_string()),
-        link_local: link.link_local().map(|address| address.to_string()),
+        // What comes in on the port of a bridge or a bond comes to the whole.
+        link_local: link.link_local().filter(|_| link.master.is_none()).map(|address| address.to_string()),
     }
 }
 

@@ -5,8 +5,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use announce::{Interfaces, Touched, View, probers};
-use api::{Candidates, Probe, SpeakerStatus};
-use ipnetwork::IpNetwork;
+use api::{Candidates, Interface, Probe};
 use l2::prober::Thoroughness;
 use names::{Mac, NodeName, PoolName};
 
@@ -20,27 +19,11 @@ pub(crate) struct Probes {
 }
 
 /// How a speaker's node is connected, as it says.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct Connected {
-    /// Its addresses with their networks, each with its interface.
-    pub(crate) addresses: Vec<(String, IpNetwork)>,
-    pub(crate) macs: BTreeSet<Mac>,
-}
+pub(crate) type Connected = Vec<Interface>;
 
-impl Connected {
-    pub(crate) fn of(speaker: &SpeakerStatus) -> Self {
-        let status = speaker.status.iter();
-        let addresses = status.clone().flat_map(|status| status.connections());
-        Self {
-            addresses: addresses.map(|(interface, network)| (interface.to_owned(), network)).collect(),
-            macs: status.flat_map(|status| status.macs()).collect(),
-        }
-    }
-
-    fn is_on_segment(&self, address: IpAddr, interfaces: &Interfaces) -> bool {
-        let mut here = self.addresses.iter().filter(|(name, _)| is_wanted_on(interfaces, name));
-        here.any(|(_, network)| network.contains(address))
-    }
+fn is_on_segment(node: &Connected, address: IpAddr, interfaces: &Interfaces) -> bool {
+    let mut here = node.iter().filter(|interface| is_wanted_on(interfaces, &interface.name));
+    here.any(|interface| interface.networks.iter().any(|network| network.contains(address)))
 }
 
 /// What is to be probed, and what that is decided from besides the view.
@@ -80,7 +63,7 @@ impl Probing {
             let Some(thoroughness) = thoroughness(wanted.probe) else { continue };
             for address in &wanted.addresses {
                 let is_connected = |node: &NodeName, interfaces: &Interfaces| {
-                    self.connected.get(node).is_some_and(|node| node.is_on_segment(*address, interfaces))
+                    self.connected.get(node).is_some_and(|node| is_on_segment(node, *address, interfaces))
                 };
                 let mine = probers(view, pool, *address, is_connected).into_iter();
                 let mine = mine.filter(|(node, _)| node == me).map(|(_, interfaces)| interfaces);
@@ -88,7 +71,8 @@ impl Probing {
             }
         }
         let others = self.connected.iter().filter(|(node, _)| *node != me);
-        Probes { candidates, speakers: others.flat_map(|(_, node)| node.macs.iter().copied()).collect() }
+        let macs = others.flat_map(|(_, node)| node).filter_map(|interface| interface.mac);
+        Probes { candidates, speakers: macs.collect() }
     }
 }
 

@@ -52,9 +52,12 @@ fn slice_name(name: &str) -> SliceName {
 }
 
 fn connected(addresses: &[(&str, &str)]) -> SeenSpeaker {
-    let addresses = addresses.iter().map(|(name, address)| ((*name).to_owned(), address.parse().unwrap()));
-    let connected = Connected { addresses: addresses.collect(), macs: BTreeSet::new() };
-    SeenSpeaker { connected, ready_in: None }
+    let interface = |(name, address): &(&str, &str)| Interface {
+        name: (*name).to_owned(),
+        networks: vec![address.parse().unwrap()],
+        ..Interface::default()
+    };
+    SeenSpeaker { connected: addresses.iter().map(interface).collect(), ready_in: None }
 }
 
 fn peer(address: &str, port: u16) -> Peer {
@@ -361,7 +364,7 @@ fn two_of_many_nodes_probe_an_address_and_each_knows_the_others() {
         for (number, name) in (1..).zip(&names) {
             world.apply(Update::Node(NodeName::new(name.clone()), Some(node())));
             let mut own = connected(&[("eth0", &format!("192.0.2.{number}/24"))]);
-            own.connected.macs.insert(Mac::new([2, 0, 0, 0, 0, number]));
+            own.connected[0].mac = Some(Mac::new([2, 0, 0, 0, 0, number]));
             world.apply(Update::Speaker(NodeName::new(name.clone()), Some(own)));
         }
         let pool = Pool { labels: Labels::new(), prefixes: vec![] };

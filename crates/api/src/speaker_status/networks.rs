@@ -1,9 +1,9 @@
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 
 use ipam::Blocked;
 use ipnetwork::IpNetwork;
-use names::NodeName;
+use names::{Mac, NodeName};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
@@ -32,6 +32,30 @@ pub struct Network {
     /// Its IPv6 address that is valid on its own link, if it has one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub link_local: Option<String>,
+}
+
+/// An interface of a node, as its speaker says.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Interface {
+    /// Its name.
+    pub name: String,
+    /// Its Ethernet address.
+    pub mac: Option<Mac>,
+    /// Its address that is valid on its own link.
+    pub link_local: Option<Ipv6Addr>,
+    /// Its other addresses, with their prefixes.
+    pub networks: Vec<IpNetwork>,
+}
+
+impl Interface {
+    pub(super) fn of(network: &Network) -> Self {
+        Self {
+            name: network.interface.clone(),
+            mac: network.mac.as_ref().and_then(|mac| mac.parse().ok()),
+            link_local: network.link_local.as_ref().and_then(|address| address.parse().ok()),
+            networks: network.addresses.iter().filter_map(|address| address.parse().ok()).collect(),
+        }
+    }
 }
 
 pub(super) fn schema(_: &mut SchemaGenerator) -> Schema {
