@@ -25,8 +25,9 @@ use tracing::{info, warn};
 use crate::args::Args;
 use crate::changes::{Updates, watch_all};
 use crate::data_path;
+use crate::engine::stations::Stations;
 use crate::engine::surroundings::Neighbours;
-use crate::engine::{bgp, l2, listener, networks, peer, probing};
+use crate::engine::{bgp, l2, listener, networks, peer, probing, stations};
 use crate::keys;
 use crate::latest;
 use crate::metrics::Metrics;
@@ -135,6 +136,17 @@ fn start_l2(
 type BgpEngine = tokio::task::JoinHandle<()>;
 type L2Engine = oneshot::Receiver<Result<(), netio::Error>>;
 
+/// Follows which networks this node is in, and who answers there.
+fn follow_links(
+    tasks: &mut Tasks,
+) -> (watch::Receiver<Option<Vec<api::Network>>>, watch::Receiver<Stations>) {
+    let (networks, networks_known) = watch::channel(None);
+    tasks.spawn(networks::run(networks).map(|end| Ok(end?)));
+    let (stations, stations_known) = watch::channel(Stations::new());
+    tasks.spawn(stations::run(stations).map(Ok));
+    (networks_known, stations_known)
+}
+
 fn start_engines(
     tasks: &mut Tasks,
     client: &Client,
@@ -145,9 +157,7 @@ fn start_engines(
     namespace: &str,
 ) -> std::io::Result<(Engines, L2Engine, BgpEngine)> {
     let seed = RandomState::new().hash_one(me.as_str());
-    let (networks, networks_known) = watch::channel(None);
-    tasks.spawn(networks::run(networks).map(|end| Ok(end?)));
-
+    let (networks_known, stations_known) = follow_links(tasks);
     let (data_path, ready_in, data_path_known) = start_data_path(tasks);
     let (l2, wants) = latest::channel();
     let (neighbours, known) = watch::channel(None);
@@ -159,6 +169,7 @@ fn start_engines(
         neighbours: known,
         keys: keys_known,
         networks: networks_known.clone(),
+        stations: stations_known,
         departure,
         data_path: data_path_known.clone(),
         settings: settings_known,

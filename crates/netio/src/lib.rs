@@ -1,4 +1,4 @@
-//! The door to the kernel: frames, links, routes, multicast groups, TCP, UDP, a thread's priority and the clock.
+//! The door to the kernel: frames, links, routes, neighbours, multicast groups, TCP, UDP, a thread's priority and the clock.
 //!
 //! It decides nothing: it turns what cores ask for into system calls, and what the kernel says into plain values. It
 //! never parses a protocol beyond what the packet filter must know, and keeps no state that the kernel does not
@@ -11,6 +11,7 @@ pub mod clock;
 pub mod frames;
 pub mod groups;
 pub mod links;
+pub mod neighbours;
 pub mod random;
 pub mod routes;
 pub mod schedule;
@@ -31,6 +32,7 @@ pub use error::Error;
 pub use frames::{Filter, FrameSocket, Promiscuity};
 pub use groups::{Membership, Reception};
 pub use links::{Change, Link, LinkIndex, Links};
+pub use neighbours::{Neighbour, neighbours};
 pub use routes::{Gateway, Routes};
 pub use tcp::HopLimit;
 pub use udp::DatagramSocket;

@@ -3,16 +3,14 @@
 //! A node can have as many routes as the Internet: none is kept, and no more than one datagram of them is in memory.
 
 use std::collections::BTreeSet;
-use std::io;
 use std::net::IpAddr;
 
 use rtnetlink::MulticastGroup;
-use rtnetlink::packet_core::{NLM_F_DUMP, NLM_F_REQUEST, NetlinkBuffer, NetlinkMessage, NetlinkPayload};
 use rtnetlink::packet_route::RouteNetlinkMessage;
 use rtnetlink::packet_route::route::{
     RouteAddress, RouteAttribute, RouteMessage, RouteNextHop, RouteType, RouteVia,
 };
-use rtnetlink::sys::{Socket, SocketAddr};
+use rtnetlink::sys::Socket;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
@@ -20,8 +18,6 @@ use crate::{Error, LinkIndex, netlink};
 
 /// How many next hops are told, those of default routes first.
 const MOST: usize = 1024;
-/// Each message begins at a multiple of this (`NLMSG_ALIGNTO` of netlink(7)).
-const ALIGNMENT: usize = 4;
 
 /// A router that this node sends packets to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -72,48 +68,15 @@ impl Routes {
     /// When the kernel gives one.
     pub async fn gateways(&self) -> Result<Vec<Gateway>, Error> {
         let mut hops = NextHops::default();
-        dump(&mut hops).await.map_err(Error::doing(|| "list routes"))?;
+        netlink::dump(RouteNetlinkMessage::GetRoute(RouteMessage::default()), |message| {
+            if let RouteNetlinkMessage::NewRoute(route) = message {
+                hops.add(&route);
+            }
+        })
+        .await
+        .map_err(Error::doing(|| "list routes"))?;
         Ok(hops.into_list())
     }
-}
-
-/// A socket of its own for each dump: what is left of one that was given up is never taken for the next.
-async fn dump(hops: &mut NextHops) -> io::Result<()> {
-    let socket = netlink::subscribe(&[])?;
-    socket.get_ref().send_to(&request(), &SocketAddr::new(0, 0), 0)?;
-    loop {
-        let datagram = socket.async_io(Interest::READABLE, netlink::read).await?;
-        for message in messages(&datagram) {
-            match NetlinkMessage::<RouteNetlinkMessage>::deserialize(message).map(|message| message.payload) {
-                Ok(NetlinkPayload::InnerMessage(RouteNetlinkMessage::NewRoute(route))) => hops.add(&route),
-                Ok(NetlinkPayload::Done(_)) => return Ok(()),
-                Ok(NetlinkPayload::Error(error)) => return Err(error.to_io()),
-                Ok(_) => {}
-                Err(error) => tracing::debug!(%error, "a route could not be decoded"),
-            }
-        }
-    }
-}
-
-fn request() -> Vec<u8> {
-    let mut request = NetlinkMessage::from(RouteNetlinkMessage::GetRoute(RouteMessage::default()));
-    request.header.flags = NLM_F_REQUEST | NLM_F_DUMP;
-    request.finalize();
-    let mut octets = vec![0; request.buffer_len()];
-    request.serialize(&mut octets);
-    octets
-}
-
-/// The messages of a datagram. It ends where it makes no sense.
-fn messages(datagram: &[u8]) -> impl Iterator<Item = &[u8]> {
-    let mut rest = datagram;
-    std::iter::from_fn(move || {
-        let length = NetlinkBuffer::new_checked(rest).ok()?.length();
-        let length = usize::try_from(length).ok()?;
-        let message = rest.get(..length)?;
-        rest = rest.get(length.next_multiple_of(ALIGNMENT)..).unwrap_or_default();
-        Some(message)
-    })
 }
 
 #[derive(Debug, Default)]

@@ -279,3 +279,17 @@ fn who_is_cut_off_claims_nothing_of_the_others() {
         assert!(!segment.answers(vip(0)).contains_key(&0), "seed {seed}");
     }
 }
+
+#[test]
+fn a_gateway_that_is_gone_for_long_does_not_isolate_the_last_node() {
+    let mut segment = running(2, 1, 1);
+    let gateway = segment.gateway();
+    for place in 0..2 {
+        segment.paths.set_both(place, gateway, Path { cut: true, ..Path::GOOD });
+    }
+    // A witness is asked once a minute while another speaker is heard.
+    segment.run(Duration::from_secs(70), |_| {});
+    segment.power(0, Kernel::Off);
+    segment.run(2000 * MS, |_| {});
+    assert_eq!(owner(&segment, vip(0)), Some(1));
+}

@@ -19,6 +19,7 @@ use tracing::{info, warn};
 use crate::data_path;
 use crate::engine::interfaces::{can_answer, is_wanted_on};
 use crate::engine::port::{self, Port, Report, sleep_until};
+use crate::engine::stations::Stations;
 use crate::engine::surroundings::{Neighbours, Surroundings};
 use crate::latest;
 use crate::metrics::Metrics;
@@ -51,6 +52,8 @@ pub(crate) struct Inputs {
     pub(crate) keys: watch::Receiver<Option<Keys>>,
     /// This node's own networks, with their gateways.
     pub(crate) networks: watch::Receiver<Option<Vec<Network>>>,
+    /// Who has answered on each link lately.
+    pub(crate) stations: watch::Receiver<Stations>,
     pub(crate) departure: watch::Receiver<Option<Departure>>,
     pub(crate) data_path: watch::Receiver<data_path::Known>,
     pub(crate) settings: watch::Receiver<Layer2>,
@@ -74,6 +77,7 @@ pub(crate) struct Engine {
     neighbours: Option<Arc<Neighbours>>,
     keys: Option<Keys>,
     gateways: BTreeMap<String, BTreeSet<IpAddr>>,
+    stations: Stations,
     departure: Option<Departure>,
     data_path: DataPath,
     settings: Layer2,
@@ -103,6 +107,7 @@ impl Engine {
             neighbours: None,
             keys: None,
             gateways: BTreeMap::new(),
+            stations: Stations::new(),
             departure: None,
             data_path: DataPath::Broken,
             settings: Layer2::default(),
@@ -142,6 +147,10 @@ impl Engine {
                 }
                 Ok(()) = inputs.networks.changed() => {
                     self.gateways = gateways(inputs.networks.borrow_and_update().as_deref().unwrap_or_default());
+                    self.tell_all();
+                }
+                Ok(()) = inputs.stations.changed() => {
+                    self.stations.clone_from(&inputs.stations.borrow_and_update());
                     self.tell_all();
                 }
                 Ok(()) = inputs.settings.changed() => {
@@ -200,11 +209,17 @@ impl Engine {
             link,
             self.neighbours.as_ref()?,
             self.keys.clone(),
-            self.gateways.get(&link.name).cloned().unwrap_or_default(),
+            self.witnesses(link),
             self.departure,
             self.data_path,
             self.settings,
         )
+    }
+
+    /// Those that answer if this node is not cut off.
+    fn witnesses(&self, link: &Link) -> BTreeSet<IpAddr> {
+        let gateways = self.gateways.get(&link.name).into_iter().flatten();
+        gateways.chain(self.stations.get(&link.index).into_iter().flatten()).copied().collect()
     }
 
     fn tell(&self, index: LinkIndex) {

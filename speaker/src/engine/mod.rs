@@ -9,6 +9,7 @@ pub(crate) mod networks;
 pub(crate) mod peer;
 pub(crate) mod port;
 pub(crate) mod probing;
+pub(crate) mod stations;
 pub(crate) mod surroundings;
 mod wire;
 

@@ -42,10 +42,15 @@ impl Surroundings {
         let mac = interface.mac;
         let networks: Vec<_> = link.addresses.iter().map(|address| address.network).collect();
         let own = |address: IpAddr| networks.iter().any(|network| network.ip() == address);
+        let members = members(&Here::new(&link.name, link.link_local(), &networks), neighbours);
+        let is_member = |address: IpAddr| members.values().any(|member| member.address == address);
         Some(Self {
             interface,
-            members: members(&Here::new(&link.name, link.link_local(), &networks), neighbours),
-            witnesses: witnesses.into_iter().filter(|witness| !own(*witness)).collect(),
+            witnesses: witnesses
+                .into_iter()
+                .filter(|witness| !own(*witness) && !is_member(*witness))
+                .collect(),
+            members,
             link: liveness::Link {
                 mac,
                 carrier: if link.carrier { liveness::Carrier::Up } else { liveness::Carrier::Down },

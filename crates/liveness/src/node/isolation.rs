@@ -13,6 +13,10 @@ use crate::peer::{Peer, Reach};
 const WITNESS_FOR: Duration = Duration::from_mins(5);
 /// From one question to a witness to the next, while others are heard.
 const REFRESH: Duration = Duration::from_mins(1);
+/// From one question to the next, where the last was not answered while others are heard.
+const AGAIN: Duration = Duration::from_secs(1);
+/// After so long without an answer, while others are heard, it is the witness that is gone.
+const LOST: Duration = Duration::from_secs(3);
 /// Witnesses that are asked at a time.
 const ASKED: usize = 3;
 
@@ -114,10 +118,20 @@ impl Node {
         let early = self.pace.detection() * 2 / 3;
         let lately = |at: Option<Instant>| at.is_some_and(|at| now.saturating_duration_since(at) < early);
         let quiet = !lately(self.heard_any);
-        let pause = if quiet { self.interval() / 2 } else { REFRESH };
+        let interval = self.interval();
+        let pause = |reach: &Reach| match (quiet, reach.asked) {
+            (true, _) => interval / 2,
+            (false, Some(since)) if now.saturating_duration_since(since) <= LOST => AGAIN,
+            (false, Some(_) | None) => REFRESH,
+        };
+        if !quiet {
+            let silent = |reach: &&mut Reach| reach.is_unanswered(LOST, now);
+            self.isolation.witnesses.values_mut().filter(silent).for_each(|reach| reach.answered = None);
+        }
         let knows_others = self.peers.values().any(|peer| peer.standing != Standing::Unheard);
-        let due =
-            |reach: &Reach| reach.asked_last.is_none_or(|last| now.saturating_duration_since(last) >= pause);
+        let due = |reach: &Reach| {
+            reach.asked_last.is_none_or(|last| now.saturating_duration_since(last) >= pause(reach))
+        };
         if !knows_others && !self.isolation.witnesses.values().any(|reach| reach.asked_last.is_none()) {
             return;
         }

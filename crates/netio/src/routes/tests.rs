@@ -125,25 +125,6 @@ fn no_number_of_routers_is_too_many() {
 }
 
 #[test]
-fn octets_that_are_no_messages_end_the_datagram() {
-    let cut = |octets: &[u8]| messages(octets).map(<[u8]>::len).collect::<Vec<_>>();
-    let request = request();
-    let mut two = request.clone();
-    two.extend(&request);
-    assert_eq!(cut(&two), [request.len(), request.len()]);
-    assert_eq!(cut(&two[..two.len() - 1]), [request.len()]);
-    assert_eq!(cut(&[]), [0; 0]);
-    assert_eq!(cut(&[0; 64]), [0; 0]);
-    assert_eq!(cut(&[0xff; 64]), [0; 0]);
-    for length in 0..40 {
-        let mut odd = request.clone();
-        odd[0] = length;
-        // The least message is its header of 16 octets.
-        assert!(cut(&odd).iter().all(|found| *found >= 16 && *found <= request.len()), "{length}");
-    }
-}
-
-#[test]
 fn routes_that_the_kernel_would_not_send_add_nothing_or_what_they_say() {
     let hop = |attributes: Vec<RouteAttribute>| {
         let mut route = RouteMessage::default();
