@@ -25,7 +25,7 @@ use crate::args::Args;
 #[tokio::main(worker_threads = 2)]
 async fn main() -> ExitCode {
     let args = Args::parse();
-    args.process.start_log();
+    let _log = args.process.start_log();
     match shell::run(args).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

@@ -24,7 +24,7 @@ const THREADS: usize = 2;
 
 fn main() -> Result<(), Box<dyn Error + Send + Sync>> {
     let args = Args::parse();
-    args.process.start_log();
+    let _log = args.process.start_log();
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(THREADS).enable_all().build()?;
     let ended = runtime.block_on(shell::run(args));
     runtime.shutdown_background();

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing::{Level, info};
+use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::Layer;
 use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::SubscriberExt;
@@ -52,16 +53,32 @@ pub enum LogFormat {
 }
 
 impl Flags {
-    /// Logs to standard error from now on; with colours only on a terminal.
-    pub fn start_log(&self) {
-        let lines =
-            tracing_subscriber::fmt::layer().with_ansi(io::stderr().is_terminal()).with_writer(io::stderr);
+    /// Logs to standard error from now on; with colours only on a terminal. A thread of its own writes the lines: nobody
+    /// who logs ever waits for whoever reads them, and lines that nobody reads are lost after the first ten thousand.
+    pub fn start_log(&self) -> Log {
+        let (writer, guard) = NonBlockingBuilder::default()
+            .lossy(true)
+            .buffered_lines_limit(BUFFERED_LINES)
+            .thread_name("log")
+            .finish(io::stderr());
+        let lines = tracing_subscriber::fmt::layer().with_ansi(io::stderr().is_terminal()).with_writer(writer);
         let lines = match self.log_format {
             LogFormat::Text => lines.boxed(),
             LogFormat::Json => lines.json().boxed(),
         };
         tracing_subscriber::registry().with(lines.with_filter(levels(self.log_level))).init();
+        Log { _guard: guard }
     }
+}
+
+/// Lines that wait to be written.
+const BUFFERED_LINES: usize = 10_000;
+
+/// The log. When it is dropped, what was logged is written.
+#[derive(Debug)]
+#[must_use]
+pub struct Log {
+    _guard: WorkerGuard,
 }
 
 const OURS: [&str; 4] = ["ferrite_controller", "ferrite_speaker", "cluster", "netio"];
