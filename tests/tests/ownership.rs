@@ -484,6 +484,24 @@ fn of_two_nodes_the_one_that_reaches_the_gateway_has_the_address() {
 }
 
 #[test]
+fn interfaces_without_an_address_have_one_owner_and_another_when_it_dies() {
+    let (lab, addresses) = lab("ownership: no addresses");
+    for node in lab.nodes() {
+        node.sh(&["ip", "addr", "flush", "dev", "eth0", "scope", "global"]);
+    }
+    thread::sleep(TAKEN_OVER);
+    for address in addresses {
+        let first = owner(&lab, address);
+        only(&witnessed(&lab, address, || thread::sleep(WHILE)), lab.node(first));
+        let cut = lab.node(first).unbridge();
+        let heir = wait_heir(&lab, address, first, TAKEN_OVER);
+        cut.heal();
+        thread::sleep(ONE_LEFT);
+        only(&witnessed(&lab, address, || thread::sleep(WHILE)), lab.node(heir));
+    }
+}
+
+#[test]
 fn one_box_at_home_just_answers() {
     let (lab, addresses) = lab_of(1, "ownership: one node");
     let box_alone = lab.node(1).unbridge();

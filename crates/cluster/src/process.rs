@@ -61,7 +61,8 @@ impl Flags {
             .buffered_lines_limit(BUFFERED_LINES)
             .thread_name("log")
             .finish(io::stderr());
-        let lines = tracing_subscriber::fmt::layer().with_ansi(io::stderr().is_terminal()).with_writer(writer);
+        let lines =
+            tracing_subscriber::fmt::layer().with_ansi(io::stderr().is_terminal()).with_writer(writer);
         let lines = match self.log_format {
             LogFormat::Text => lines.boxed(),
             LogFormat::Json => lines.json().boxed(),
