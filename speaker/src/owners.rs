@@ -67,6 +67,13 @@ impl Recorded {
             conflict: conflict.cloned(),
         }
     }
+
+    /// How great the claim is, if there is one.
+    pub(crate) fn claim(&self) -> Option<liveness::Recorded> {
+        let number = |number: i64| u64::try_from(number).unwrap_or_default();
+        let claim = || liveness::Recorded { generation: number(self.generation), epoch: number(self.epoch) };
+        self.node.as_ref().map(|_| claim())
+    }
 }
 
 pub(crate) struct Inputs {

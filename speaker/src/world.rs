@@ -148,6 +148,8 @@ pub(crate) struct World {
     speakers_changed: bool,
     /// What has changed in the records of who answers.
     recorded: BTreeMap<IpAddr, Option<Recorded>>,
+    /// The claims that are on record.
+    claims: BTreeMap<IpAddr, liveness::Recorded>,
 }
 
 /// Of a thousand nodes that may answer these do. Nothing is kept that grows with nodes times addresses.
@@ -157,7 +159,7 @@ const MOST_RANKED: usize = 16;
 fn elected(plan: &AddressPlan) -> Elected {
     let announce::Ballot { generation, mut ranked } = plan.ballot.clone();
     ranked.truncate(MOST_RANKED);
-    let ballot = liveness::Ballot { generation, ranked };
+    let ballot = liveness::Ballot { generation, ranked, recorded: None };
     Elected { interfaces: plan.l2.clone().ok(), ballot }
 }
 
@@ -185,6 +187,7 @@ impl World {
             neighbours_changed: true,
             speakers_changed: true,
             recorded: BTreeMap::new(),
+            claims: BTreeMap::new(),
         }
     }
 
@@ -220,6 +223,10 @@ impl World {
             Update::Peer(name, peer) => self.set_peer(name, peer),
             Update::Owner(address, owner) => {
                 let (placement, recorded) = owner.unzip();
+                match recorded.as_ref().and_then(Recorded::claim) {
+                    Some(claim) => self.claims.insert(address, claim),
+                    None => self.claims.remove(&address),
+                };
                 self.recorded.insert(address, recorded);
                 self.view.set_placement(address, placement)
             }
@@ -394,9 +401,14 @@ impl World {
     fn decide_address(&mut self, address: IpAddr, commands: &mut Commands) {
         let before = self.plans.remove(&address);
         let after = self.view.is_held(address).then(|| plan(&self.view, &self.me, address));
-        let l2 = |plan: &Option<AddressPlan>| plan.as_ref().map(elected);
-        if l2(&before) != l2(&after) {
-            commands.l2.insert(address, l2(&after));
+        let [had, mut wants] = [&before, &after].map(|plan| plan.as_ref().map(elected));
+        if had != wants {
+            // Who answers is on record often, and changes nothing for those who heard of it. Who has just started did
+            // not.
+            if let Some(wants) = &mut wants {
+                wants.ballot.recorded = self.claims.get(&address).copied();
+            }
+            commands.l2.insert(address, wants);
         }
         let routes = |plan: &Option<AddressPlan>| {
             plan.as_ref().and_then(|plan| plan.bgp.clone().ok()).unwrap_or_default()

@@ -27,7 +27,7 @@ pub use ids::Incarnation;
 pub use keys::{ClusterKey, Keys};
 pub use node::{
     Answer, Ballot, Carrier, Cause, Counters, DataPath, Departure, Direct, Link, Member, Node, Output,
-    Ownership, Pace, PeerStatus,
+    Ownership, Pace, PeerStatus, Recorded,
 };
 pub use peer::Standing;
 pub use wire::Malformed;

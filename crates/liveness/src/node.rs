@@ -47,6 +47,18 @@ pub struct Ballot {
     pub generation: u64,
     /// In this order; empty: nobody.
     pub ranked: Vec<NodeName>,
+    /// The greatest claim that is on record outside of the segment: a new one is greater, also if everybody has
+    /// forgotten it.
+    pub recorded: Option<Recorded>,
+}
+
+/// How great a claim on record is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Recorded {
+    /// Of the placement that it was made under.
+    pub generation: u64,
+    /// How many came before it.
+    pub epoch: u64,
 }
 
 /// Another speaker on the segment, as the cluster knows it.
@@ -185,6 +197,7 @@ struct Address {
 struct Ranked {
     generation: u64,
     nodes: Vec<PeerId>,
+    recorded: Option<Recorded>,
 }
 
 #[derive(Debug, Clone)]
@@ -393,6 +406,7 @@ impl Node {
             entry.ballot = ballot.map(|ballot| Ranked {
                 generation: ballot.generation,
                 nodes: ballot.ranked.iter().map(PeerId::of).collect(),
+                recorded: ballot.recorded,
             });
             self.concern_others(address);
             self.dirty.insert(address);

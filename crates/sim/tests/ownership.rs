@@ -5,7 +5,7 @@
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
-use liveness::{Ballot, Carrier, Departure, Pace};
+use liveness::{Ballot, Carrier, Departure, Pace, Recorded};
 use sim::{Kernel, Path, Segment, Setup};
 
 const MS: Duration = Duration::from_millis(1);
@@ -25,7 +25,7 @@ fn vip(low: u8) -> IpAddr {
 fn ballot(segment: &Segment, first: usize, generation: u64) -> Ballot {
     let count = segment.machines.len();
     let ranked = (0..count).map(|place| segment.machines[(first + place) % count].name.clone()).collect();
-    Ballot { generation, ranked }
+    Ballot { generation, ranked, recorded: None }
 }
 
 /// Machines that run for a second, each address placed on the machine of its number.
@@ -53,6 +53,23 @@ fn the_first_in_rank_owns_what_is_new() {
         for low in 0..8 {
             assert_eq!(owner(&segment, vip(low)), Some(usize::from(low) % machines), "of {machines}");
         }
+    }
+}
+
+#[test]
+fn after_a_power_loss_a_claim_is_greater_than_what_is_on_record() {
+    let mut segment = segment(3, 1);
+    for (low, recorded, expected) in [
+        (0, None, (1, 1)),
+        (1, Some(Recorded { generation: 1, epoch: 17 }), (1, 18)),
+        (2, Some(Recorded { generation: 5, epoch: 2 }), (5, 3)),
+    ] {
+        let ballot = Ballot { recorded, ..ballot(&segment, 0, 1) };
+        segment.ballot_to_all(vip(low), Some(&ballot));
+        segment.run(Duration::from_secs(1), |_| {});
+        let speaker = segment.machines[0].speaker.as_ref().unwrap();
+        let claim = speaker.node.ownership(vip(low)).map(|claim| (claim.generation, claim.epoch));
+        assert_eq!(claim, Some(expected), "{recorded:?}");
     }
 }
 

@@ -152,7 +152,10 @@ fn one_service_that_changes_touches_no_other() {
 /// An election that these may win, on every interface of this node.
 fn elected_by(ranked: &[&str]) -> Elected {
     let ranked = ranked.iter().map(NodeName::new).collect();
-    Elected { interfaces: Some(Interfaces::All), ballot: liveness::Ballot { generation: 0, ranked } }
+    Elected {
+        interfaces: Some(Interfaces::All),
+        ballot: liveness::Ballot { generation: 0, ranked, recorded: None },
+    }
 }
 
 #[test]
@@ -170,6 +173,21 @@ fn who_may_answer_is_told_in_order_whether_the_node_list_calls_it_ready_or_not()
         .map(|(node, _)| node.clone())
         .collect();
     assert_eq!(elected.ballot.ranked, expected);
+}
+
+#[test]
+fn who_begins_knows_the_claims_on_record_and_is_not_told_of_each_that_is_made() {
+    let mut world = synced();
+    let owner = |epoch: i64| {
+        let placement = Placement { node: NodeName::new("n1"), generation: 5 };
+        let recorded = Recorded { node: Some("n2".into()), generation: 5, epoch, conflict: None };
+        Update::Owner(address(VIP), Some((placement, recorded)))
+    };
+    world.apply(owner(17));
+    let elected = world.decide().l2.remove(&address(VIP)).flatten().unwrap();
+    assert_eq!(elected.ballot.recorded, Some(liveness::Recorded { generation: 5, epoch: 17 }));
+    world.apply(owner(18));
+    assert_eq!(world.decide().l2, BTreeMap::new());
 }
 
 #[test]

@@ -88,6 +88,12 @@ pub const RULES: &[Mutant] = &[
         "highest.epoch",
     ),
     breach(
+        "a new claim is greater than what is on record",
+        ELECTION,
+        "heard.max(ballot.and_then(|ballot| ballot.recorded))",
+        "heard",
+    ),
+    breach(
         "the lesser claim yields",
         ELECTION,
         "(Some(mine), Some((claim, Hold::Firm | Hold::Covered))) if claim <= mine.claim => {",

@@ -11,7 +11,7 @@ use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use libfuzzer_sys::fuzz_target;
-use liveness::{Answer, Ballot, ClusterKey, Incarnation, Keys, Member, Node, Output, Pace};
+use liveness::{Answer, Ballot, ClusterKey, Incarnation, Keys, Member, Node, Output, Pace, Recorded};
 use names::{Mac, NodeName};
 
 const LIFE: Incarnation = Incarnation([9; 16]);
@@ -48,7 +48,8 @@ fn address(choice: u8) -> IpAddr {
 fn ballot(choice: u8) -> Ballot {
     let all = ["n1", "n2", "n3"];
     let ranked = (0..3).map(|place| NodeName::new(all[(usize::from(choice) + place) % 3]));
-    Ballot { generation: u64::from(choice >> 4), ranked: ranked.take(usize::from(choice & 3)).collect() }
+    let recorded = (choice & 8 != 0).then_some(Recorded { generation: u64::MAX, epoch: u64::MAX });
+    Ballot { generation: u64::from(choice >> 4), ranked: ranked.take(usize::from(choice & 3)).collect(), recorded }
 }
 
 struct Run {

@@ -6,7 +6,9 @@ use std::time::{Duration, Instant};
 use names::Mac;
 
 use super::standing::PATIENCE;
-use super::{Address, Answer, Carrier, Cause, DataPath, Departure, Mine, Node, Output, Phase, Ranked};
+use super::{
+    Address, Answer, Carrier, Cause, DataPath, Departure, Mine, Node, Output, Phase, Ranked, Recorded,
+};
 use crate::Standing;
 use crate::ids::{Claim, PeerId};
 use crate::peer::Peer;
@@ -185,8 +187,11 @@ impl Node {
 
     fn next_claim(&self, address: IpAddr) -> Claim {
         let entry = self.addresses.get(&address);
-        let highest = entry.and_then(|entry| entry.highest);
-        let placed = entry.and_then(|entry| entry.ballot.as_ref()).map_or(0, |ballot| ballot.generation);
+        let ballot = entry.and_then(|entry| entry.ballot.as_ref());
+        let placed = ballot.map_or(0, |ballot| ballot.generation);
+        let heard = entry.and_then(|entry| entry.highest);
+        let heard = heard.map(|Claim { generation, epoch, .. }| Recorded { generation, epoch });
+        let highest = heard.max(ballot.and_then(|ballot| ballot.recorded));
         Claim {
             generation: highest.map_or(placed, |highest| highest.generation.max(placed)),
             epoch: highest.map_or(1, |highest| highest.epoch.saturating_add(1)),
