@@ -158,17 +158,38 @@ fn a_speaker_that_does_not_come_back_is_covered_for_ten_seconds_and_then_replace
 
 #[test]
 fn a_frozen_speaker_answers_nothing_old_when_it_thaws() {
-    for (freeze, expected) in [(3000 * MS, 0), (15_000 * MS, 1)] {
+    for (machines, freeze, expected) in
+        [(3, 3000 * MS, 0), (3, 15_000 * MS, 1), (20, 3000 * MS, 0), (20, 15_000 * MS, 1)]
+    {
         for seed in 0..20 {
-            let mut segment = running(3, 1, seed);
+            let mut segment = running(machines, 1, seed);
             segment.freeze(0, freeze);
             segment.run(freeze + 2000 * MS, |segment| {
                 let answers = segment.answers(vip(0));
                 let macs = segment.macs(vip(0));
-                assert!(macs.len() < 2, "seed {seed}: {answers:?}");
+                assert!(macs.len() < 2, "{machines} machines, seed {seed}: {answers:?}");
             });
-            assert_eq!(owner(&segment, vip(0)), Some(expected), "seed {seed}");
+            assert_eq!(owner(&segment, vip(0)), Some(expected), "{machines} machines, seed {seed}");
         }
+    }
+}
+
+#[test]
+fn who_was_replaced_while_it_was_frozen_and_cut_off_asks_all_before_it_answers() {
+    for seed in 0..20 {
+        let mut segment = running(20, 4, seed);
+        segment.freeze(0, 6000 * MS);
+        for place in 0..=segment.gateway() {
+            segment.paths.set_both(0, place, Path { cut: true, ..Path::GOOD });
+        }
+        segment.run(2000 * MS, |_| {});
+        assert_eq!(owner(&segment, vip(0)), Some(1), "seed {seed}");
+        segment.paths.heal();
+        segment.run(6000 * MS, |segment| {
+            let answers = segment.answers(vip(0));
+            assert!(segment.macs(vip(0)).len() < 2, "seed {seed}: {answers:?}");
+        });
+        assert_eq!(owner(&segment, vip(0)), Some(1), "seed {seed}");
     }
 }
 

@@ -237,13 +237,18 @@ impl Node {
         }
     }
 
+    /// Whether what a speaker holds is known here: all of it, or what concerns this speaker.
+    pub(super) fn is_told(&self, by: PeerId) -> bool {
+        if self.watches(by) { self.knows_all(by) } else { self.knows_concerns(by) }
+    }
+
     /// Whether all claims of a speaker are known here, as far as it has any.
-    pub(super) fn knows_all(&self, id: PeerId) -> bool {
+    fn knows_all(&self, id: PeerId) -> bool {
         self.peers.get(&id).is_none_or(Peer::is_told)
     }
 
     /// Whether those are that concern this speaker.
-    pub(super) fn knows_concerns(&self, id: PeerId) -> bool {
+    fn knows_concerns(&self, id: PeerId) -> bool {
         let Some(peer) = self.peers.get(&id) else { return true };
         let concerns = |address: &IpAddr| {
             let ballot = self.addresses.get(address).and_then(|entry| entry.ballot.as_ref());

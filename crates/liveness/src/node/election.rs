@@ -452,7 +452,9 @@ impl Node {
     pub(super) fn end_listening(&mut self, now: Instant) {
         let Phase::Listening { until, at_most } = self.phase else { return };
         let alone = self.peers.is_empty();
-        let told = || self.peers.values().filter(|peer| peer.is_heard(now)).all(Peer::is_told);
+        let heard = || self.peers.iter().filter(|(_, peer)| peer.is_heard(now));
+        let told = || heard().all(|(id, _)| self.is_told(*id));
+        let until = until + self.greetings();
         if alone || now >= at_most || (now >= until && self.keyring.is_some() && told()) {
             self.phase = Phase::Active;
             self.all_dirty = true;

@@ -198,7 +198,7 @@ impl Node {
     /// What a speaker holds is known here, or asked for; and what a starting one held is told to it.
     fn mind_claims(&mut self, now: Instant, id: PeerId, met: Met) {
         let pause = self.interval() / 2;
-        let told = if self.watches(id) { self.knows_all(id) } else { self.knows_concerns(id) };
+        let told = self.is_told(id);
         let Some(peer) = self.peers.get_mut(&id) else { return };
         let late =
             |last: Option<Instant>| last.is_none_or(|last| now.saturating_duration_since(last) >= pause);

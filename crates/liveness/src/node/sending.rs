@@ -120,16 +120,25 @@ impl Node {
         self.tick_at = now + interval - Duration::from_micros(self.random() % quarter);
         self.beats += 1;
         let mut to: BTreeSet<_> = self.watchers(self.id).collect();
+        let mut wish = Wish::Nothing;
         if self.is_sparse() {
+            // Those that neither watch it nor are watched by it say what they hold only if they are asked.
+            wish = if self.phase == Phase::Active { Wish::Nothing } else { Wish::Answer };
             self.mind_rivals();
             to.extend(self.next_of_roster());
         }
         for id in to {
             let seldom = self.peers.get(&id).is_none_or(|peer| peer.standing == Standing::Unheard);
             if !seldom || self.beats.is_multiple_of(SELDOM) || self.phase != Phase::Active {
-                self.beat(now, id, Wish::Nothing, Claims::Some(Vec::new()));
+                self.beat(now, id, wish, Claims::Some(Vec::new()));
             }
         }
+    }
+
+    /// How long it takes to greet all others.
+    pub(super) fn greetings(&self) -> Duration {
+        let rounds = if self.is_sparse() { self.peers.len() / GREETED } else { 0 };
+        self.interval() * u32::try_from(rounds).unwrap_or(u32::MAX)
     }
 
     /// Those that do not watch this speaker hear of it in turn, so that each knows the other's life: one at a time, or
