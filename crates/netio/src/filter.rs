@@ -18,9 +18,9 @@ pub(crate) use instruction::Instruction;
 /// The kernel takes no more instructions than these.
 pub(crate) const LONGEST: usize = 4096;
 
-/// `SKF_AD_OFF + SKF_AD_VLAN_TAG`: the tag that the kernel took off the frame.
-const VLAN_TAG: u32 = 0xffff_f000 + 44;
-const VLAN_ID: u32 = 0x0fff;
+/// `SKF_AD_OFF + SKF_AD_PKTTYPE`: for whom the frame is, as the kernel sees it.
+const PACKET_TYPE: u32 = 0xffff_f000 + 4;
+const OTHER_HOST: u32 = 3;
 
 /// Where things are in a frame, from the start of the Ethernet header.
 const IP: u32 = 14;
@@ -48,7 +48,7 @@ const LONGEST_FRAME: u32 = 14 + 1500;
 
 /// Which frames reach a [`crate::frames::FrameSocket`]: ARP requests and replies with one of the addresses as target
 /// or sender, Neighbor Solicitations and Advertisements with one of them as target, and, if they are listened for,
-/// echo requests to them; none that belong to a VLAN.
+/// echo requests to them; none that belong to a VLAN, and none that are for another station alone.
 ///
 /// It may pass more: IPv6 addresses are told apart by their last 32 bits; and where a program for all addresses would
 /// be too long (about a thousand that are scattered, many more that are not), what lies between near ones passes too.
@@ -96,7 +96,7 @@ impl Filter {
 
     /// For a socket that gets ARP frames only.
     pub(crate) fn arp_program(&self, longest: usize) -> Vec<Instruction> {
-        let mut program = untagged();
+        let mut program = for_this_host();
         // Request or reply.
         program.extend([
             plain(LOAD_HALF, ARP_OPERATION),
@@ -109,7 +109,7 @@ impl Filter {
 
     /// For a socket that gets IPv6 frames only: Neighbor Discovery.
     pub(crate) fn ndp_program(&self, longest: usize) -> Vec<Instruction> {
-        let mut program = untagged();
+        let mut program = for_this_host();
         program.extend([plain(LOAD_OCTET, NEXT_HEADER), jump(JUMP_EQUAL, ICMPV6, 1, 0), drop()]);
         program.extend([plain(LOAD_OCTET, ICMPV6_TYPE), jump(JUMP_EQUAL, SOLICITATION, 2, 0)]);
         program.extend([jump(JUMP_EQUAL, ADVERTISEMENT, 1, 0), drop()]);
@@ -135,14 +135,15 @@ impl Filter {
     }
 }
 
-/// A tag with VLAN 0 only carries a priority; the frame is still this interface's.
-fn untagged() -> Vec<Instruction> {
-    vec![plain(LOAD_WORD, VLAN_TAG), jump(JUMP_BITS, VLAN_ID, 0, 1), drop()]
+/// A frame of a VLAN that has no interface here comes without its tag: the kernel took it off, and says that the frame
+/// is for another host. A tag with VLAN 0 only carries a priority; such a frame is still this interface's.
+fn for_this_host() -> Vec<Instruction> {
+    vec![plain(LOAD_WORD, PACKET_TYPE), jump(JUMP_EQUAL, OTHER_HOST, 0, 1), drop()]
 }
 
 /// What receive offload has put together is no longer a frame that anybody sent.
 fn whole_frame() -> Vec<Instruction> {
-    let mut program = untagged();
+    let mut program = for_this_host();
     program.extend([plain(LOAD_LENGTH, 0), jump(JUMP_GREATER, LONGEST_FRAME, 0, 1), drop()]);
     program
 }

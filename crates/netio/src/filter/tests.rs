@@ -8,7 +8,7 @@ use super::instruction::{
 };
 use super::*;
 
-/// What the kernel does with a program and an untagged frame, and how many instructions that takes.
+/// What the kernel does with a program and a frame for all, and how many instructions that takes.
 fn interpret(program: &[Instruction], frame: &[u8]) -> (bool, usize) {
     let octets = |at: u32, count: usize| {
         let at = usize::try_from(at).unwrap();
@@ -22,7 +22,7 @@ fn interpret(program: &[Instruction], frame: &[u8]) -> (bool, usize) {
         taken += 1;
         let mut branch = |condition| at += usize::from(if condition { holds } else { fails });
         let loaded = match code {
-            LOAD_WORD if operand == VLAN_TAG => Some(0),
+            LOAD_WORD if operand == PACKET_TYPE => Some(1),
             LOAD_WORD => octets(operand, 4),
             LOAD_HALF => octets(operand, 2),
             LOAD_OCTET => octets(operand, 1),
