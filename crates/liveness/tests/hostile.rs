@@ -4,8 +4,10 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
-use liveness::{ClusterKey, Counters, Incarnation, Keys, Member, Node, Output, Pace, Standing};
-use names::NodeName;
+use liveness::{
+    Carrier, ClusterKey, Counters, Incarnation, Keys, Link, Member, Node, Output, Pace, Standing,
+};
+use names::{Mac, NodeName};
 
 const MS: Duration = Duration::from_millis(1);
 const PACE: Pace =
@@ -178,4 +180,30 @@ fn whoever_is_no_member_is_a_stranger_even_with_the_key() {
     let count = words.len();
     assert!(count > 0);
     assert_eq!(refused(&mut one, now, &words, |c| c.strangers), u64::try_from(count).expect("they are few"));
+}
+
+/// How the second speaker stands with the first some time after its last heartbeat, if this station answers for it.
+fn found(station: Mac) -> Standing {
+    let mut now = begin();
+    let (mut one, mut other) = (speaker(1, 1, 7, now), speaker(2, 2, 7, now));
+    other.set_link(
+        now,
+        Link { mac: Mac::new([2, 0, 0, 0, 0, 2]), carrier: Carrier::Up, networks: Vec::new() },
+    );
+    talk(&mut one, &mut other, &mut now, 20);
+    for _ in 0..100 {
+        now += 10 * MS;
+        one.handle_timeout(now);
+        let outputs: Vec<_> = std::iter::from_fn(|| one.poll_output()).collect();
+        if outputs.contains(&Output::Ask(address(2))) {
+            one.handle_answer(now + MS, address(2), station);
+        }
+    }
+    standing(&one)
+}
+
+#[test]
+fn a_stranger_who_answers_for_a_node_that_is_dead_does_not_make_it_live() {
+    assert_eq!(found(Mac::new([2, 0, 0, 0, 0, 2])), Standing::Gone);
+    assert_eq!(found(Mac::new([2, 0, 0, 0, 0, 9])), Standing::Dead);
 }

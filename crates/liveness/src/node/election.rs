@@ -407,7 +407,9 @@ impl Node {
     /// An answer to a question: about a node, about a witness, or about an address that is claimed.
     pub(super) fn answered(&mut self, now: Instant, address: IpAddr, mac: Mac) {
         self.witness_answered(now, address);
-        let of_node = self.peers.iter().find(|(_, peer)| peer.address == address).map(|(id, _)| *id);
+        // Whose MAC is known by its own sealed word is not proven alive by anybody else who answers for it.
+        let is_node = |peer: &Peer| peer.address == address && peer.said.mac.is_none_or(|said| said == mac);
+        let of_node = self.peers.iter().find(|(_, peer)| is_node(peer)).map(|(id, _)| *id);
         if let Some(id) = of_node {
             if let Some(peer) = self.peers.get_mut(&id) {
                 peer.reach.answer(now);
