@@ -31,6 +31,7 @@ pub mod serve;
 mod solicit;
 mod spawner;
 pub mod story;
+pub mod stranger;
 mod topology;
 mod vantage;
 pub mod vrrp;
@@ -44,6 +45,7 @@ pub use lease::{sweep, take_down, take_down_one};
 pub use namespace::Namespace;
 pub use reaper::reap;
 pub use solicit::{Request, Solicitation};
+pub use stranger::Stranger;
 pub use topology::{Outside, Topology};
 pub use vantage::{Unanswered, Vantage};
 

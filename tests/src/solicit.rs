@@ -263,7 +263,7 @@ pub(crate) fn ndp_frame(mac: Mac, own: Ipv6Addr, target: Ipv6Addr, solicitation:
 }
 
 /// Unsolicited and overriding, to all nodes.
-fn advertisement_frame(mac: Mac, target: Ipv6Addr) -> Vec<u8> {
+pub(crate) fn advertisement_frame(mac: Mac, target: Ipv6Addr) -> Vec<u8> {
     let everyone = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1);
     let mut body = vec![ADVERTISEMENT, 0, 0, 0, 0x20, 0, 0, 0];
     body.extend(target.octets());
