@@ -10,6 +10,8 @@ pub struct Path {
     pub cut: bool,
     /// Whether heartbeats alone do not pass, as by a firewall.
     pub closed: bool,
+    /// Whether announcements alone do not pass.
+    pub unannounced: bool,
     /// How many in a thousand are lost.
     pub loss: u16,
     /// How many in a thousand come twice.
@@ -20,8 +22,14 @@ pub struct Path {
 
 impl Path {
     /// A good one.
-    pub const GOOD: Self =
-        Self { cut: false, closed: false, loss: 0, duplicates: 0, delay: Duration::from_micros(200) };
+    pub const GOOD: Self = Self {
+        cut: false,
+        closed: false,
+        unannounced: false,
+        loss: 0,
+        duplicates: 0,
+        delay: Duration::from_micros(200),
+    };
 
     /// When the copies of a packet arrive, after it was sent; empty: never.
     pub fn carry(&self, chance: &mut Chance) -> Vec<Duration> {

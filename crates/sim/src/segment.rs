@@ -43,12 +43,16 @@ pub struct Segment {
     chance: Chance,
     /// Datagrams that were sent, by machine.
     pub sent: Vec<u64>,
+    /// Whether a station runs that is none of the machines, behind the gateway's port.
+    pub neighbour: Kernel,
     members: BTreeMap<names::NodeName, Member>,
     places: BTreeMap<IpAddr, Place>,
 }
 
 const GATEWAY: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 255, 255, 254));
 const GATEWAYS_MAC: Mac = Mac::new([2, 0xff, 0, 0, 0, 1]);
+const NEIGHBOUR: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 255, 255, 253));
+const NEIGHBOURS_MAC: Mac = Mac::new([2, 0xff, 0, 0, 0, 2]);
 
 impl Segment {
     /// A segment whose speakers start now.
@@ -69,6 +73,7 @@ impl Segment {
             events: BTreeMap::new(),
             count: 0,
             chance: Chance::new(setup.seed),
+            neighbour: Kernel::Off,
             members,
             places,
         };
@@ -102,7 +107,7 @@ impl Segment {
         let mut node = Node::new(machine.name.clone(), incarnation, pace, seed, now);
         node.set_keys(now, &Keys { primary: ClusterKey::new([7; 32]), secondary: None });
         node.set_link(now, machine.link());
-        node.set_witnesses(now, &[GATEWAY].into());
+        node.set_witnesses(now, &[GATEWAY, NEIGHBOUR].into());
         node.set_members(now, members);
         node.set_ballots(now, machine.ballots.iter().map(|(address, ballot)| (*address, Some(ballot))));
         machine.speaker = Some(Speaker {
@@ -346,7 +351,8 @@ impl Segment {
 
     fn announce(&mut self, from: Place, address: IpAddr) {
         let Some(mac) = self.machines.get(from).map(|machine| machine.mac) else { return };
-        for to in self.concerned(address).into_iter().filter(|to| *to != from) {
+        let told = |to: &Place| *to != from && !self.paths.get(from, *to).unannounced;
+        for to in self.concerned(address).into_iter().filter(told).collect::<Vec<_>>() {
             for at in self.carry(from, to) {
                 self.schedule(at, Event::Arrives(to, Arrival::Foreign(address, mac)));
             }
@@ -357,13 +363,16 @@ impl Segment {
     fn concerned(&self, address: IpAddr) -> Vec<Place> {
         let has = |machine: &Machine| machine.address == address || machine.ballots.contains_key(&address);
         let machines = self.machines.iter().enumerate().filter(|(_, machine)| has(machine));
-        let gateway = Some(self.gateway()).filter(|_| address == GATEWAY);
+        let behind = address == GATEWAY || (address == NEIGHBOUR && self.neighbour == Kernel::Running);
+        let gateway = Some(self.gateway()).filter(|_| behind);
         machines.map(|(place, _)| place).chain(gateway).collect()
     }
 
     fn question(&mut self, from: Place, at: Place, about: IpAddr) {
         let answer = match self.machines.get(at) {
-            None => (about == GATEWAY).then_some(GATEWAYS_MAC),
+            None if about == GATEWAY => Some(GATEWAYS_MAC),
+            None if self.neighbour == Kernel::Running => Some(NEIGHBOURS_MAC),
+            None => None,
             Some(machine) if machine.kernel == Kernel::Off => None,
             Some(machine) if machine.address == about => Some(machine.mac),
             Some(machine) => machine.answers_with(about),

@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
+use ipnetwork::IpNetwork;
 use names::Mac;
 
 use super::standing::PATIENCE;
@@ -213,7 +214,7 @@ impl Node {
             return Course::Yield;
         }
         let candidates = self.candidates(address, &ballot.nodes);
-        let other = self.best_other(ballot, entry);
+        let other = self.best_other(&candidates, entry);
         if other.as_ref().is_some_and(|(_, hold)| hold.stands()) {
             entry.vacant = None;
         }
@@ -364,9 +365,12 @@ impl Node {
             Some(peer) => peer.can_answer(),
             None => *id == self.id && self.departure.is_none(),
         });
-        let connected = |id: PeerId| {
-            let networks = self.peers.get(&id).map_or(&self.link.networks, |peer| &peer.said.networks);
-            networks.iter().any(|network| network.contains(address))
+        let within = |networks: &[IpNetwork]| networks.iter().any(|network| network.contains(address));
+        let connected = |id: PeerId| match self.peers.get(&id) {
+            // Others alone hear it, and of its networks they do not tell.
+            Some(peer) if peer.session.is_none() => true,
+            Some(peer) => within(&peer.said.networks),
+            None => within(&self.link.networks),
         };
         let forwards = |id: PeerId| match self.peers.get(&id) {
             Some(peer) => !peer.said.condition.has(Condition::NO_DATA_PATH),
@@ -376,13 +380,13 @@ impl Node {
     }
 
     /// The greatest claim of another, those that stand before those that do not.
-    fn best_other(&self, ballot: &Ranked, entry: &Address) -> Option<(Claim, Hold)> {
-        let worth = |claim: &Claim| (*claim, self.worth(&ballot.nodes, claim.node));
+    fn best_other(&self, candidates: &[PeerId], entry: &Address) -> Option<(Claim, Hold)> {
+        let worth = |claim: &Claim| (*claim, self.worth(candidates, claim.node));
         let best = entry.others.iter().map(worth).max_by_key(|(claim, hold)| (hold.stands(), *claim));
         best.or_else(|| entry.lost.clone().map(|(claim, cause)| (claim, Hold::Void(cause))))
     }
 
-    fn worth(&self, ranked: &[PeerId], claimant: PeerId) -> Hold {
+    fn worth(&self, candidates: &[PeerId], claimant: PeerId) -> Hold {
         let Some(peer) = self.peers.get(&claimant) else { return Hold::Void(Cause::New) };
         let name = peer.name.clone();
         match peer.standing {
@@ -391,7 +395,7 @@ impl Node {
             _ if peer.is_restarting() => Hold::Covered,
             Standing::Silent => Hold::Firm,
             _ if peer.said.condition.has(Condition::ISOLATED) => Hold::Void(Cause::Isolated(name)),
-            _ if peer.said.condition.has(Condition::LEAVING) || !ranked.contains(&claimant) => Hold::Parting,
+            _ if !candidates.contains(&claimant) => Hold::Parting,
             Standing::Alive | Standing::Gone => Hold::Firm,
         }
     }
