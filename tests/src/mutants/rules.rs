@@ -148,12 +148,7 @@ pub const RULES: &[Mutant] = &[
         "None if now < until => Course::Part(until),",
         "None if now < until => Course::Yield,",
     ),
-    breach(
-        "who leaves is followed",
-        ELECTION,
-        "_ if peer.said.condition.has(Condition::LEAVING) || !ranked.contains(&claimant) => Hold::Parting,",
-        "",
-    ),
+    breach("who leaves is followed", ELECTION, "_ if !candidates.contains(&claimant) => Hold::Parting,", ""),
     breach("without a carrier nothing is answered", ELECTION, "&& self.link.carrier == Carrier::Up &&", "&&"),
     breach(
         "claims are relayed between those that do not hear each other",
@@ -191,5 +186,41 @@ pub const RULES: &[Mutant] = &[
         CLAIMS,
         "self.mail.tell(claim.node, address);\n            if is_sparse",
         "if is_sparse",
+    ),
+    breach(
+        "who hears nobody claims nothing before a witness has answered",
+        ELECTION,
+        "if !self.may_claim(now) {",
+        "if false {",
+    ),
+    breach(
+        "a claim takes a newer placement in",
+        ELECTION,
+        "return Course::Claim(mine.cause.clone());",
+        "return Course::Own;",
+    ),
+    breach(
+        "who does not forward leaves it to those that do",
+        ELECTION,
+        "unless_nobody(unless_nobody(alive.collect(), connected), forwards)",
+        "unless_nobody(alive.collect(), connected)",
+    ),
+    breach(
+        "who is not in the network leaves it to those that are",
+        ELECTION,
+        "unless_nobody(unless_nobody(alive.collect(), connected), forwards)",
+        "unless_nobody(alive.collect(), forwards)",
+    ),
+    breach(
+        "what nobody has is asked of nobody",
+        ELECTION,
+        "if those.is_empty() { all } else { those }",
+        "those",
+    ),
+    breach(
+        "silence is measured by what the sender said",
+        HEARING,
+        "let detection = (interval * u32::from(multiplier)).min(LONGEST_DETECTION);",
+        "let detection = self.pace.detection();",
     ),
 ];
