@@ -45,6 +45,8 @@ pub struct Segment {
     pub sent: Vec<u64>,
     /// Whether a station runs that is none of the machines, behind the gateway's port.
     pub neighbour: Kernel,
+    /// Who announced an address last, of those that the gateway heard.
+    pub learnt: BTreeMap<IpAddr, Mac>,
     members: BTreeMap<names::NodeName, Member>,
     places: BTreeMap<IpAddr, Place>,
 }
@@ -74,6 +76,7 @@ impl Segment {
             count: 0,
             chance: Chance::new(setup.seed),
             neighbour: Kernel::Off,
+            learnt: BTreeMap::new(),
             members,
             places,
         };
@@ -351,6 +354,9 @@ impl Segment {
 
     fn announce(&mut self, from: Place, address: IpAddr) {
         let Some(mac) = self.machines.get(from).map(|machine| machine.mac) else { return };
+        if self.passes(from, self.gateway()) {
+            self.learnt.insert(address, mac);
+        }
         let told = |to: &Place| *to != from && !self.paths.get(from, *to).unannounced;
         for to in self.concerned(address).into_iter().filter(told).collect::<Vec<_>>() {
             for at in self.carry(from, to) {

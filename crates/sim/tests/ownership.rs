@@ -443,6 +443,12 @@ fn two_owners_after_a_heal_are_one_within_200_ms() {
         for low in 0..4 {
             let owner = owner(&segment, vip(low));
             assert_ne!(owner, Some(usize::from(low)), "seed {seed}: the later claim is the greater one");
+            let learnt = segment.learnt.get(&vip(low)).copied();
+            assert_eq!(
+                owner.map(|owner| segment.machines[owner].mac),
+                learnt,
+                "seed {seed}: who announced last"
+            );
         }
     }
 }

@@ -188,6 +188,12 @@ pub const RULES: &[Mutant] = &[
         "if is_sparse",
     ),
     breach(
+        "neighbours hear the owner last",
+        CLAIMS,
+        "self.dirty.insert(address);\n            if entry.mine.is_some() {",
+        "self.dirty.insert(address);\n            if false {",
+    ),
+    breach(
         "who hears nobody claims nothing before a witness has answered",
         ELECTION,
         "if !self.may_claim(now) {",

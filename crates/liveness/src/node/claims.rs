@@ -178,6 +178,10 @@ impl Node {
         if let Some(entry) = self.addresses.get_mut(&address) {
             entry.others.retain(|other| other.node != claim.node);
             self.dirty.insert(address);
+            if entry.mine.is_some() {
+                // It answered until now, and announced it perhaps: neighbours have to hear the owner last.
+                self.outputs.push_back(Output::Announce(address));
+            }
         }
     }
 
