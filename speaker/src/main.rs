@@ -8,6 +8,7 @@ mod keys;
 mod latest;
 mod metrics;
 mod owners;
+mod removal;
 mod settings;
 mod shell;
 mod status;

@@ -32,6 +32,7 @@ use crate::keys;
 use crate::latest;
 use crate::metrics::Metrics;
 use crate::owners;
+use crate::removal;
 use crate::status;
 use crate::world::{Commands, Probes, World};
 
@@ -90,6 +91,8 @@ pub(crate) async fn run(args: Args) -> Result<(), Box<dyn Error + Send + Sync>> 
         start_engines(&mut tasks, &client, &me, &metrics, &stop, departure, &args.namespace)?;
     let updates = watch_all(&client, args.lb_class);
     let leaves = engines.leaves.subscribe();
+    let (removal, removed) = watch::channel(false);
+    tasks.spawn(removal::run(client, args.namespace, removal).map(Ok));
     tasks.spawn(decide(World::new(me), updates, engines, ready, metrics));
 
     tokio::select! {
@@ -100,7 +103,8 @@ pub(crate) async fn run(args: Args) -> Result<(), Box<dyn Error + Send + Sync>> 
             return Err("a task ended that should not".into());
         }
     }
-    departs.send_replace(Some(*leaves.borrow()));
+    let departure = if *removed.borrow() { Departure::Leave } else { *leaves.borrow() };
+    departs.send_replace(Some(departure));
     if timeout(FAREWELL, l2).await.is_err() {
         warn!("nobody answered in this speaker's place in time");
     }

@@ -303,6 +303,49 @@ fn a_drained_node_hands_its_addresses_over_before_it_lets_go() {
 }
 
 #[test]
+fn speakers_whose_daemon_set_is_deleted_hand_over_before_they_end() {
+    let (lab, addresses) = lab("ownership: removal");
+    let labels = json!({ "app": "speaker" });
+    // No node is like this: its pods are the lab's own processes.
+    let nowhere = json!({ "nowhere": "" });
+    let containers = json!([{ "name": "speaker", "image": "none" }]);
+    let set = json!({
+        "apiVersion": "apps/v1",
+        "kind": "DaemonSet",
+        "metadata": { "name": "ferrite-speaker", "namespace": "ferritelb-system" },
+        "spec": {
+            "selector": { "matchLabels": labels },
+            "template": {
+                "metadata": { "labels": labels },
+                "spec": { "nodeSelector": nowhere, "containers": containers },
+            },
+        },
+    });
+    let address = addresses[0];
+    let first = owner(&lab, address);
+    lab.apply(&set.to_string());
+    thread::sleep(SECOND);
+    let restarted = witnessed(&lab, address, || {
+        lab.speaker(first).terminate();
+        thread::sleep(SECOND);
+    });
+    only(&restarted, lab.node(first));
+    lab.speaker(first).start();
+    lab.speaker(first).wait_ready();
+    thread::sleep(SECOND);
+    lab.kubectl(&["delete", "-n", "ferritelb-system", "daemonset", "ferrite-speaker"]);
+    thread::sleep(SECOND);
+    let (seen, testimony) = watched(&lab, address, || {
+        lab.speaker(first).terminate();
+        wait_heir(&lab, address, first, TAKEN_OVER);
+        thread::sleep(WHILE);
+    });
+    only_old_connections_lost(&seen);
+    assert!(dark(&testimony) <= 150 * MS, "{testimony}");
+    assert_eq!(testimony.answers().len(), 2, "{testimony}");
+}
+
+#[test]
 fn an_address_that_is_asked_to_move_moves_without_a_loss() {
     let (lab, addresses) = lab("ownership: move");
     for address in addresses {
