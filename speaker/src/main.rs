@@ -12,6 +12,7 @@ mod removal;
 mod settings;
 mod shell;
 mod status;
+mod wall_time;
 mod world;
 
 use std::error::Error;

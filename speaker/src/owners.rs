@@ -13,29 +13,19 @@ use cluster::{Key, Object, Write, Writer};
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition as Written, Time};
 use liveness::Ownership;
-use names::{Mac, NodeName};
+use names::NodeName;
 use netio::clock;
 use serde_json::json;
 use tokio::time::MissedTickBehavior;
 
-use crate::engine::port::{Rival, SILENT};
+use crate::engine::port::{Owned, Rival, SILENT};
 use crate::latest;
-use crate::status::wall_time;
+use crate::wall_time::wall_time;
 
 /// How often it is looked whether a station that an earlier life of this speaker saw is gone.
 const LOOK: Duration = Duration::from_mins(1);
 
-/// An address that this node owns on an interface.
-#[derive(Debug, Clone)]
-pub(crate) struct Owned {
-    pub(crate) interface: String,
-    pub(crate) mac: Mac,
-    /// Who else says that it has it.
-    pub(crate) rival: Option<Rival>,
-    pub(crate) ownership: Ownership,
-}
-
-/// The same, since this speaker is sure of it.
+/// An address that this node owns, since this speaker is sure of it.
 #[derive(Debug)]
 struct Held {
     owned: Owned,
@@ -214,6 +204,7 @@ mod tests {
     use std::time::Instant;
 
     use liveness::Cause;
+    use names::Mac;
 
     use super::*;
 

@@ -34,7 +34,7 @@ use crate::metrics::Metrics;
 use crate::owners;
 use crate::removal;
 use crate::status;
-use crate::world::{Commands, Probes, World};
+use crate::world::{Commands, World};
 
 const FIELD_MANAGER: &str = "ferrite-speaker";
 const CACHES: &str = "caches";
@@ -54,7 +54,7 @@ struct Engines {
     uid: watch::Sender<Option<String>>,
     neighbours: watch::Sender<Option<Arc<Neighbours>>>,
     recorded: latest::Sender<std::net::IpAddr, Option<owners::Recorded>>,
-    probes: watch::Sender<Arc<Probes>>,
+    probes: watch::Sender<Arc<probing::Probes>>,
     /// How the speaker ends when it is told to.
     leaves: watch::Sender<Departure>,
     settings: watch::Sender<api::Layer2>,
@@ -225,7 +225,7 @@ fn start_engines(
 struct Bgp {
     peers: latest::Sender<PeerName, Option<peer::PeerSettings>>,
     routes: latest::Sender<(PeerName, IpNetwork), peer::Wanted>,
-    sessions: latest::Receiver<PeerName, Option<status::Session>>,
+    sessions: latest::Receiver<PeerName, Option<peer::Session>>,
     listening: [watch::Receiver<listener::Listening>; 2],
     engine: BgpEngine,
 }
@@ -256,7 +256,7 @@ fn start_data_path(tasks: &mut Tasks) -> DataPathTask {
 }
 
 /// Apart from what answers: nothing that is found out of other addresses delays an answer.
-fn start_probing(tasks: &mut Tasks, seed: u64) -> (watch::Sender<Arc<Probes>>, probing::Findings) {
+fn start_probing(tasks: &mut Tasks, seed: u64) -> (watch::Sender<Arc<probing::Probes>>, probing::Findings) {
     let (probes, wanted) = watch::channel(Arc::default());
     let (found, findings) = latest::channel();
     tasks.spawn(probing::run(wanted, found, seed).map(|end| Ok(end?)));

@@ -15,15 +15,17 @@ use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition as Written, Time};
 use l2::prober::Finding;
 use names::{NodeName, PeerName};
-use netio::{LinkIndex, clock};
+use netio::LinkIndex;
 use serde_json::json;
 use tokio::sync::watch;
 
 use crate::data_path;
 use crate::engine::listener::Listening;
+use crate::engine::peer::Session;
 use crate::engine::port::Report;
 use crate::engine::probing::Findings;
 use crate::latest;
+use crate::wall_time::wall_time;
 use heartbeats::Heartbeats;
 
 /// Changes that come within this are written together.
@@ -47,13 +49,6 @@ pub(crate) struct Inputs {
     /// The nodes that run a speaker, or did.
     pub(crate) speakers: watch::Receiver<BTreeSet<NodeName>>,
     pub(crate) data_path: watch::Receiver<data_path::Known>,
-}
-
-/// A session's state, with the address that it is about.
-#[derive(Debug)]
-pub(crate) struct Session {
-    pub(crate) address: String,
-    pub(crate) status: bgp::Status,
 }
 
 /// Runs for as long as the speaker does.
@@ -152,13 +147,6 @@ fn written(peer: &PeerName, session: Session, before: Option<&BgpSession>) -> Bg
         prefixes: i64::try_from(status.routes.sent).unwrap_or(i64::MAX),
         last_error: status.last_error.map(|error| error.text),
     }
-}
-
-/// The time of day at an instant of the past, to the second as the API writes it.
-pub(crate) fn wall_time(at: std::time::Instant) -> Timestamp {
-    let ago = clock::now().saturating_duration_since(at);
-    let then = Timestamp::now().checked_sub(ago).unwrap_or_else(|_| Timestamp::now());
-    Timestamp::from_second(then.as_second()).unwrap_or(then)
 }
 
 fn listening_condition(listening: &[Listening; 2]) -> Condition {

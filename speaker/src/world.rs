@@ -17,11 +17,12 @@ use names::{AdvertisementName, Labels, NodeName, PeerName, PoolName, Selector, S
 
 use crate::engine::PeerSettings;
 use crate::engine::l2::Elected;
+use crate::engine::probing::Probes;
 use crate::engine::surroundings::Neighbours;
 use crate::owners::Recorded;
 use crate::settings::{own_router_id, settings};
+pub(crate) use probing::Connected;
 use probing::Probing;
-pub(crate) use probing::{Connected, Probes};
 
 /// The kinds that are watched. Nothing is decided until each of them was listed once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

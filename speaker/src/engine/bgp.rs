@@ -11,16 +11,12 @@ use tokio::sync::mpsc;
 use tokio::task::{Id, JoinSet};
 use tracing::{debug, error, info};
 
-use crate::engine::peer::{self, PeerSettings, Start, Told, Wanted};
+use crate::engine::peer::{self, PeerSettings, Start, StatusSender, Told, Wanted};
 use crate::latest;
 use crate::metrics::Metrics;
-use crate::status::Session;
 
 /// A peer's task is told little: connections and its end.
 const TOLD: usize = 8;
-
-/// Where the newest state of each session goes; `None` when it is no longer a peer.
-pub(crate) type StatusSender = latest::Sender<PeerName, Option<Session>>;
 
 struct Running {
     task: Id,

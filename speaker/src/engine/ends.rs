@@ -2,18 +2,16 @@
 
 use std::net::IpAddr;
 
-use announce::Family;
+use announce::{Families, Family};
 use bgp::LocalEnd;
 use netio::links::Scope;
 use netio::{Link, Links};
 use tokio::net::TcpStream;
 use tracing::debug;
 
-use crate::engine::peer::PeerSettings;
-
 /// The local address of the connection, and for the other families that the peer carries (RFC 4760 §3, RFC 2545
 /// §3) the addresses of the interface that has it.
-pub(super) async fn local_end(stream: &TcpStream, settings: &PeerSettings) -> LocalEnd {
+pub(super) async fn local_end(stream: &TcpStream, families: &Families) -> LocalEnd {
     let Ok(local) = stream.local_addr() else { return LocalEnd::default() };
     let local = local.ip().to_canonical();
     let mut end = LocalEnd::default();
@@ -21,7 +19,7 @@ pub(super) async fn local_end(stream: &TcpStream, settings: &PeerSettings) -> Lo
         IpAddr::V4(local) => end.v4 = Some(local),
         IpAddr::V6(local) => end.v6 = Some(local),
     }
-    if settings.peer.families.contains(&Family::V6) {
+    if families.contains(&Family::V6) {
         match Links::open().await {
             Ok(links) => complete(&mut end, local, links.current().values()),
             Err(error) => debug!(%error, "knows no address of the other family"),

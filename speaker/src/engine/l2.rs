@@ -18,12 +18,11 @@ use tracing::{info, warn};
 
 use crate::data_path;
 use crate::engine::interfaces::{can_answer, is_wanted_on};
-use crate::engine::port::{self, Port, Report, sleep_until};
+use crate::engine::port::{self, Owned, Port, Report};
 use crate::engine::stations::Stations;
 use crate::engine::surroundings::{Neighbours, Surroundings};
 use crate::latest;
 use crate::metrics::Metrics;
-use crate::owners::Owned;
 
 /// How long after a port failed it is opened again.
 const REOPEN: Duration = Duration::from_secs(1);
@@ -173,7 +172,7 @@ impl Engine {
                     };
                     self.port_ended(task, why.as_deref());
                 }
-                () = sleep_until(self.reopen.values().min().copied()) => self.reopen_due(),
+                () = netio::clock::sleep_until(self.reopen.values().min().copied()) => self.reopen_due(),
             }
         }
     }

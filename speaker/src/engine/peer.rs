@@ -18,13 +18,10 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tracing::{debug, info, warn};
 
-use crate::engine::bgp::StatusSender;
 use crate::engine::ends::local_end;
-use crate::engine::port::sleep_until;
 use crate::engine::wire::Wire;
 use crate::latest;
 use crate::metrics::Metrics;
-use crate::status::Session;
 
 /// Enough for several messages of the greatest length (RFC 4271 §4.1: 4,096 octets).
 const READ: usize = 16 * 1024;
@@ -55,6 +52,16 @@ impl PeerSettings {
         (config, remote, source, hop_limit) == (&other.config, &other.remote, &other.source, &other.hop_limit)
     }
 }
+
+/// A session's state, with the address that it is about.
+#[derive(Debug)]
+pub(crate) struct Session {
+    pub(crate) address: String,
+    pub(crate) status: bgp::Status,
+}
+
+/// Where the newest state of each session goes; `None` when it is no longer a peer.
+pub(crate) type StatusSender = latest::Sender<PeerName, Option<Session>>;
 
 /// What a peer's task is told.
 #[derive(Debug)]
@@ -127,7 +134,7 @@ pub(crate) async fn run(
             changes = routes.take() => shell.want(changes),
             dialed = pending_dial(&mut shell.dialing) => shell.dialed(dialed).await,
             (role, ready) = any_ready(&shell.wires) => shell.transfer(role, ready),
-            () = sleep_until(shell.core.poll_timeout()) => {}
+            () = clock::sleep_until(shell.core.poll_timeout()) => {}
         }
         shell.hear_first();
         shell.core.handle_timeout(clock::now());
@@ -167,7 +174,7 @@ impl Shell {
             debug!(peer = %self.start.name, %error, "could not take a connection");
             return;
         }
-        let end = local_end(&stream, &self.start.settings).await;
+        let end = local_end(&stream, &self.start.settings.peer.families).await;
         match self.core.handle_accepted(clock::now(), end) {
             Admission::Taken => {
                 self.close(Role::Accepted);
@@ -185,7 +192,7 @@ impl Shell {
         self.dialing = None;
         match dialed {
             Ok(stream) => {
-                let end = local_end(&stream, &self.start.settings).await;
+                let end = local_end(&stream, &self.start.settings.peer.families).await;
                 self.wires.insert(Role::Dialed, Wire::new(stream));
                 self.core.handle_dialed(clock::now(), end);
             }

@@ -10,7 +10,8 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
-use names::NodeName;
+use liveness::Ownership;
+use names::{Mac, NodeName};
 use netio::{LinkIndex, clock};
 use tokio::sync::watch;
 use tokio::time::MissedTickBehavior;
@@ -18,7 +19,6 @@ use tokio::time::MissedTickBehavior;
 use crate::engine::surroundings::Surroundings;
 use crate::latest;
 use crate::metrics::Metrics;
-use crate::owners::Owned;
 pub(crate) use hearing::{Lost, Report, Trouble};
 pub(crate) use rivals::{Rival, SILENT};
 use shell::Shell;
@@ -35,6 +35,16 @@ pub(crate) struct Ballot {
     pub(crate) ballot: Option<liveness::Ballot>,
     /// When the speaker learned it.
     pub(crate) since: Instant,
+}
+
+/// An address that this node owns on an interface.
+#[derive(Debug, Clone)]
+pub(crate) struct Owned {
+    pub(crate) interface: String,
+    pub(crate) mac: Mac,
+    /// Who else says that it has it.
+    pub(crate) rival: Option<Rival>,
+    pub(crate) ownership: Ownership,
 }
 
 /// What a port is opened with.
@@ -81,7 +91,7 @@ pub(crate) async fn run(
             ballots = elections.take() => Event::Ballots(ballots),
             length = shell.receive_datagram(&mut datagram) => Event::Datagram(length?),
             length = shell.receive_frame(&mut frame) => Event::Frame(length?),
-            () = sleep_until(shell.deadline()) => Event::Time,
+            () = clock::sleep_until(shell.deadline()) => Event::Time,
             _ = report.tick() => Event::Report,
         };
         let now = clock::now();
@@ -104,13 +114,5 @@ pub(crate) async fn run(
         if shell.has_departed(now, FAREWELL) {
             return Ok(());
         }
-    }
-}
-
-/// Waits for a deadline; for ever where there is none.
-pub(crate) async fn sleep_until(deadline: Option<Instant>) {
-    match deadline {
-        Some(deadline) => tokio::time::sleep_until(deadline.into()).await,
-        None => std::future::pending().await,
     }
 }

@@ -5,26 +5,32 @@
 
 mod segment;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use l2::prober::Finding;
+use announce::Interfaces;
+use l2::prober::{Finding, Thoroughness};
 use names::Mac;
-use netio::{Change, Link, LinkIndex, Links};
+use netio::{Change, Link, LinkIndex, Links, clock};
 use tokio::sync::watch;
 use tokio::task::{Id, JoinSet};
 use tracing::{info, warn};
 
 use self::segment::{Segment, Share};
 use crate::engine::interfaces::{can_answer, interface_of, is_wanted_on};
-use crate::engine::port::sleep_until;
 use crate::latest;
-use crate::world::Probes;
 
 /// How long after a segment failed it is opened again.
 const REOPEN: Duration = Duration::from_secs(1);
+
+/// What this node probes, and who the other speakers are.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Probes {
+    pub(crate) candidates: BTreeMap<IpAddr, (Interfaces, Thoroughness)>,
+    pub(crate) speakers: BTreeSet<Mac>,
+}
 
 /// What was found of an address; `None`: nothing is known any more.
 pub(crate) type Found = latest::Sender<IpAddr, Option<Finding>>;
@@ -77,7 +83,7 @@ pub(crate) async fn run(
                 Ok((task, Err(error))) => engine.ended(task, Some(error.to_string())),
                 Err(error) => engine.ended(error.id(), Some(error.to_string())),
             },
-            () = sleep_until(engine.reopen) => engine.reopen = None,
+            () = clock::sleep_until(engine.reopen) => engine.reopen = None,
         }
         engine.share_out();
     }

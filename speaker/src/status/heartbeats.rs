@@ -9,8 +9,8 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use names::NodeName;
 use netio::LinkIndex;
 
-use super::wall_time;
 use crate::engine::port::{Lost, Report, Trouble};
+use crate::wall_time::wall_time;
 
 /// So many nodes a message names.
 const NAMED: usize = 8;

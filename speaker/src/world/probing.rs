@@ -1,22 +1,16 @@
 //! The part of the world that is what this node finds out of addresses that no Service has.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use announce::{Interfaces, Touched, View, probers};
 use api::{Candidates, Interface, Probe};
 use l2::prober::Thoroughness;
-use names::{Mac, NodeName, PoolName};
+use names::{NodeName, PoolName};
 
 use crate::engine::is_wanted_on;
-
-/// What this node probes, and who the other speakers are.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct Probes {
-    pub(crate) candidates: BTreeMap<IpAddr, (Interfaces, Thoroughness)>,
-    pub(crate) speakers: BTreeSet<Mac>,
-}
+use crate::engine::probing::Probes;
 
 /// How a speaker's node is connected, as it says.
 pub(crate) type Connected = Vec<Interface>;

@@ -12,9 +12,8 @@ use tracing::{debug, info, warn};
 
 use super::hearing::Hearing;
 use super::rivals::{Rival, Rivals};
-use super::{BUFFER, Ballot, Port};
+use super::{BUFFER, Ballot, Owned, Port};
 use crate::engine::surroundings::Surroundings;
-use crate::owners::Owned;
 
 /// UDP port of heartbeats.
 const HEARTBEATS: u16 = 7973;

@@ -12,7 +12,6 @@ use tokio::sync::watch;
 use tracing::{debug, info};
 
 use super::Found;
-use crate::engine::port::sleep_until;
 
 /// Longer than any ARP or NDP frame; what is longer is malformed.
 const BUFFER: usize = 2048;
@@ -59,7 +58,7 @@ pub(super) async fn run(segment: Segment, mut shares: watch::Receiver<Share>) ->
             length = shell.frames.receive(&mut buffer) => {
                 shell.read(buffer.get(..length?).unwrap_or_default());
             }
-            () = sleep_until(shell.prober.poll_timeout()) => {}
+            () = clock::sleep_until(shell.prober.poll_timeout()) => {}
         }
         shell.tick(clock::now());
     }
