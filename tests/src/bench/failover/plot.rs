@@ -46,10 +46,11 @@ pub(super) fn write(of: &[(&str, &[Series; 2])], form: Form) -> String {
 
 fn draw(of: &[(&str, &[Series; 2])]) -> String {
     let all = || of.iter().flat_map(|(_, pair)| pair.iter());
-    let largest = all().flat_map(|series| &series.samples).copied().fold(100.0, f64::max);
+    let largest = all().filter_map(|series| series.percentile(99)).fold(100.0, f64::max);
     let step = step(largest);
     let end = (largest / step).ceil() * step;
-    let x = |ms: f64| LEFT + ms / end * (WIDTH - LEFT - RIGHT);
+    // The one in a hundred that is much longer stands at the edge: it is in the table, and would press the rest together.
+    let x = |ms: f64| LEFT + ms.min(end) / end * (WIDTH - LEFT - RIGHT);
     let mut svg = format!(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {HEIGHT}\" role=\"img\" \
          aria-label=\"Outages of a silent cut, cumulative\">\n<style>\n{STYLE}</style>\n"
@@ -160,5 +161,13 @@ mod tests {
         let svg = draw(&[("one", &pair), ("two", &pair)]);
         assert_eq!(svg.matches("<polyline").count(), 4);
         assert!(svg.starts_with("<svg") && svg.ends_with("</svg>\n"));
+    }
+
+    #[test]
+    fn one_outage_in_a_hundred_does_not_press_the_others_together() {
+        let samples: Vec<_> = (0_u8..200).map(|number| if number == 0 { 9000.0 } else { 120.0 }).collect();
+        let pair = [Series { samples, ..Series::milliseconds("a") }, Series::milliseconds("b")];
+        let svg = draw(&[("one", &pair)]);
+        assert!(svg.contains(">120<") && !svg.contains(">500<"), "the axis ends soon after 120: {svg}");
     }
 }
