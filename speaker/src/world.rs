@@ -158,9 +158,9 @@ const MOST_RANKED: usize = 16;
 
 /// What an election about an address begins with.
 fn elected(plan: &AddressPlan) -> Elected {
-    let announce::Ballot { generation, mut ranked } = plan.ballot.clone();
+    let announce::Ballot { generation, displaces, mut ranked } = plan.ballot.clone();
     ranked.truncate(MOST_RANKED);
-    let ballot = liveness::Ballot { generation, ranked, recorded: None };
+    let ballot = liveness::Ballot { generation, displaces, ranked, recorded: None };
     Elected { interfaces: plan.l2.clone().ok(), ballot }
 }
 

@@ -14,6 +14,8 @@ pub struct Placement {
     pub node: NodeName,
     /// Of two placements the one with the higher generation is the later.
     pub generation: u64,
+    /// Whether an owner elsewhere, under an older placement, has to give way.
+    pub displaces: bool,
 }
 
 /// Who may answer for an address on a segment.
@@ -21,6 +23,8 @@ pub struct Placement {
 pub struct Ballot {
     /// Of the placement; 0 where the address was not placed.
     pub generation: u64,
+    /// Whether an owner elsewhere, under an older placement, has to give way to the first of them.
+    pub displaces: bool,
     /// The nodes that may, in the order in which they do: the one that it is placed on, then those that more of
     /// `preferredNodeSelectors` speaks for, and of these in the order of [`ranking`].
     pub ranked: Vec<NodeName>,
@@ -29,17 +33,24 @@ pub struct Ballot {
 impl Ballot {
     /// Of an address that nobody may answer for.
     pub(crate) fn empty(view: &View, address: IpAddr) -> Self {
-        Self { generation: generation(view, address), ranked: Vec::new() }
+        Self::placed(view.placements.get(&address), Vec::new())
     }
 
     pub(crate) fn of(view: &View, address: IpAddr, unit: &Unit<'_, L2Advertisement>) -> Self {
         let mut ranked: Vec<_> =
             electorate(view, address, unit).into_iter().map(|(node, _)| node.clone()).collect();
-        let placed = view.placements.get(&address).map(|placement| &placement.node);
+        let placement = view.placements.get(&address);
+        let placed = placement.map(|placement| &placement.node);
         if let Some(place) = ranked.iter().position(|node| Some(node) == placed) {
             ranked.get_mut(..=place).unwrap_or_default().rotate_right(1);
         }
-        Self { generation: generation(view, address), ranked }
+        Self::placed(placement, ranked)
+    }
+
+    fn placed(placement: Option<&Placement>, ranked: Vec<NodeName>) -> Self {
+        let (generation, displaces) =
+            placement.map_or((0, false), |placement| (placement.generation, placement.displaces));
+        Self { generation, displaces, ranked }
     }
 
     /// Whether a node is among them that otherwise could be.
@@ -60,8 +71,4 @@ pub(crate) fn electorate<'a>(
 ) -> Vec<(&'a NodeName, u64)> {
     let candidates = unit.candidates(view).into_iter();
     ranking(address, candidates.map(|name| (name, unit.weight_of(view, name))))
-}
-
-fn generation(view: &View, address: IpAddr) -> u64 {
-    view.placements.get(&address).map_or(0, |placement| placement.generation)
 }

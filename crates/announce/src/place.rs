@@ -71,6 +71,12 @@ impl Reason {
             Self::Rebalanced => "Rebalanced",
         }
     }
+
+    /// Whether an owner elsewhere has to give way to a placement with this word: not to one that only says where the
+    /// address had gone by then.
+    pub fn displaces(word: &str) -> bool {
+        ![Self::Found, Self::Failover].iter().any(|reason| reason.as_str() == word)
+    }
 }
 
 /// Whether somebody may answer for an address that is placed nowhere.

@@ -409,7 +409,8 @@ mod tests {
     fn a_placement_touches_its_address_and_only_if_it_changes() {
         let mut view = View::default();
         let address = "10.0.0.1".parse().unwrap();
-        let placement = |generation| Some(Placement { node: NodeName::new("n1"), generation });
+        let placement =
+            |generation| Some(Placement { node: NodeName::new("n1"), generation, displaces: true });
         assert_eq!(view.set_placement(address, None), touched(&[]));
         assert_eq!(view.set_placement(address, placement(1)), touched(&["10.0.0.1"]));
         assert_eq!(view.set_placement(address, placement(1)), touched(&[]));

@@ -186,7 +186,8 @@ impl AddressOwnerSpec {
         }
         let generation = u64::try_from(*generation).ok().filter(|generation| *generation > 0);
         let generation = generation.ok_or_else(|| Invalid::new("spec.generation", "is less than 1"))?;
-        let placement = Placement { node: NodeName::new(node), generation };
+        let displaces = Reason::displaces(reason);
+        let placement = Placement { node: NodeName::new(node), generation, displaces };
         Ok((address, Placed { placement, reason: reason.clone(), answered: answered.clone() }))
     }
 }
@@ -224,7 +225,7 @@ impl Placed {
 
     /// The spec that says so of this address.
     pub fn spec(&self, address: IpAddr) -> Value {
-        let Self { placement: Placement { node, generation }, reason, answered } = self;
+        let Self { placement: Placement { node, generation, displaces: _ }, reason, answered } = self;
         json!(AddressOwnerSpec {
             address: address.to_string(),
             node: node.to_string(),
@@ -259,7 +260,7 @@ mod tests {
     #[test]
     fn what_is_written_is_read_again() {
         let address = "2001:db8::1".parse().unwrap();
-        let placement = Placement { node: NodeName::new("n1"), generation: 7 };
+        let placement = Placement { node: NodeName::new("n1"), generation: 7, displaces: true };
         let answered = Answered { address_owner: Some("n1".into()), service: None };
         let placed = Placed::new(placement, Reason::Requested, answered);
         let object = json!({ "metadata": { "name": name(address) }, "spec": placed.spec(address) });
@@ -279,7 +280,7 @@ mod tests {
 
     #[test]
     fn a_patch_takes_away_what_is_no_longer_asked_for() {
-        let placement = Placement { node: NodeName::new("n1"), generation: 7 };
+        let placement = Placement { node: NodeName::new("n1"), generation: 7, displaces: true };
         let answered = Answered { address_owner: None, service: Some("n1".into()) };
         let patch = Placed::new(placement, Reason::New, answered).patch("192.0.2.1".parse().unwrap());
         assert_eq!(patch["answered"], json!({ "addressOwner": null, "service": "n1" }));

@@ -45,6 +45,9 @@ impl Pace {
 pub struct Ballot {
     /// Of the placement; 0 where there is none.
     pub generation: u64,
+    /// Whether an owner under an older placement has to give way to the first in rank: not where the placement only
+    /// says where the address had gone by then.
+    pub displaces: bool,
     /// In this order; empty: nobody.
     pub ranked: Vec<NodeName>,
     /// The greatest claim that is on record outside of the segment: a new one is greater, also if everybody has
@@ -196,6 +199,7 @@ struct Address {
 #[derive(Debug)]
 struct Ranked {
     generation: u64,
+    displaces: bool,
     nodes: Vec<PeerId>,
     recorded: Option<Recorded>,
 }
@@ -405,6 +409,7 @@ impl Node {
             let entry = self.addresses.entry(address).or_default();
             entry.ballot = ballot.map(|ballot| Ranked {
                 generation: ballot.generation,
+                displaces: ballot.displaces,
                 nodes: ballot.ranked.iter().map(PeerId::of).collect(),
                 recorded: ballot.recorded,
             });

@@ -26,7 +26,7 @@ fn vip(low: u8) -> IpAddr {
 fn ballot(segment: &Segment, first: usize, generation: u64) -> Ballot {
     let count = segment.machines.len();
     let ranked = (0..count).map(|place| segment.machines[(first + place) % count].name.clone()).collect();
-    Ballot { generation, ranked, recorded: None }
+    Ballot { generation, displaces: true, ranked, recorded: None }
 }
 
 /// Machines that run for a second, each address placed on the machine of its number.
@@ -332,6 +332,26 @@ fn who_is_not_in_an_addresss_network_answers_only_for_what_no_other_can() {
     goes_from_node_to_node(|node, now, mac| {
         node.set_link(now, Link { mac, carrier: Carrier::Up, networks: Vec::new() });
     });
+}
+
+#[test]
+fn a_late_placement_that_followed_the_failover_before_takes_nothing_from_the_next_owner() {
+    for (displaces, expected) in [(false, 1), (true, 0)] {
+        for seed in 0..20 {
+            let mut segment = running(3, 1, seed);
+            for other in 1..=segment.gateway() {
+                segment.paths.set_both(0, other, Path { cut: true, ..Path::GOOD });
+            }
+            segment.run(1000 * MS, |_| {});
+            assert_eq!(owner(&segment, vip(0)), Some(1), "seed {seed}");
+            // Where the address had been before it was lost again.
+            let ballot = Ballot { displaces, ..ballot(&segment, 0, 2) };
+            segment.ballot_to_all(vip(0), Some(&ballot));
+            segment.paths.heal();
+            segment.run(2000 * MS, |segment| assert!(!segment.macs(vip(0)).is_empty(), "seed {seed}"));
+            assert_eq!(owner(&segment, vip(0)), Some(expected), "seed {seed}");
+        }
+    }
 }
 
 #[test]

@@ -31,7 +31,7 @@ fn running(machines: usize, addresses: usize) -> Segment {
     for number in 0..addresses {
         let places = ranked(number, machines);
         let nodes = places.iter().map(|place| segment.machines[*place].name.clone()).collect();
-        let ballot = Ballot { generation: 1, ranked: nodes, recorded: None };
+        let ballot = Ballot { generation: 1, ranked: nodes, ..Ballot::default() };
         places.iter().for_each(|place| segment.ballot(*place, vip(number), Some(&ballot)));
     }
     // Those that rank last and were not told of a claim find it within half a second for each that ranks before.

@@ -76,7 +76,7 @@ impl Storm {
         if self.chance.happens(200) {
             ranked.truncate(1 + self.chance.below(ranked.len()));
         }
-        Ballot { generation: self.generation, ranked, recorded: None }
+        Ballot { generation: self.generation, displaces: true, ranked, recorded: None }
     }
 
     fn address(&mut self) -> u8 {

@@ -154,7 +154,7 @@ fn elected_by(ranked: &[&str]) -> Elected {
     let ranked = ranked.iter().map(NodeName::new).collect();
     Elected {
         interfaces: Some(Interfaces::All),
-        ballot: liveness::Ballot { generation: 0, ranked, recorded: None },
+        ballot: liveness::Ballot { ranked, ..liveness::Ballot::default() },
     }
 }
 
@@ -179,7 +179,7 @@ fn who_may_answer_is_told_in_order_whether_the_node_list_calls_it_ready_or_not()
 fn who_begins_knows_the_claims_on_record_and_is_not_told_of_each_that_is_made() {
     let mut world = synced();
     let owner = |epoch: i64| {
-        let placement = Placement { node: NodeName::new("n1"), generation: 5 };
+        let placement = Placement { node: NodeName::new("n1"), generation: 5, displaces: true };
         let recorded = Recorded { node: Some("n2".into()), generation: 5, epoch, conflict: None };
         Update::Owner(address(VIP), Some((placement, recorded)))
     };
@@ -217,7 +217,7 @@ fn the_node_that_an_address_is_placed_on_ranks_first() {
     for placed in ["n1", "n2"] {
         let mut world = synced();
         world.apply(Update::Node(NodeName::new("n2"), Some(node())));
-        let placement = Placement { node: NodeName::new(placed), generation: 1 };
+        let placement = Placement { node: NodeName::new(placed), generation: 1, displaces: true };
         world.apply(Update::Owner(address(VIP), Some((placement, Recorded::default()))));
         let ballot = world.decide().l2.remove(&address(VIP)).flatten().map(|elected| elected.ballot);
         let first = ballot.map(|ballot| (ballot.generation, ballot.ranked.first().cloned()));

@@ -102,14 +102,20 @@ pub const RULES: &[Mutant] = &[
     breach(
         "only a newer placement displaces a claim",
         ELECTION,
-        "ballot.nodes.first() == Some(&self.id) && ballot.generation > claim.generation;",
-        "ballot.nodes.first() == Some(&self.id);",
+        "&& ballot.generation > claim.generation;",
+        ";",
     ),
     breach(
         "a newer placement displaces a claim",
         ELECTION,
-        "ballot.nodes.first() == Some(&self.id) && ballot.generation > claim.generation;",
-        "false;",
+        "let placed = ballot.displaces",
+        "let placed = false && ballot.displaces",
+    ),
+    breach(
+        "a placement that only says where an address had gone displaces nobody",
+        ELECTION,
+        "let placed = ballot.displaces",
+        "let placed = true",
     ),
     breach(
         "the next in rank gives the first a moment",

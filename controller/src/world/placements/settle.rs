@@ -198,7 +198,8 @@ impl Placements {
         let generation = before.map_or_else(first, |before| before.placement.generation + 1);
         self.highest = self.highest.max(generation);
         let answered = before.map(|before| before.answered.clone()).unwrap_or_default();
-        let placement = Placement { node: to, generation };
+        let displaces = Reason::displaces(reason.as_str());
+        let placement = Placement { node: to, generation, displaces };
         self.set_placed(address, Some(Placed::new(placement, reason, answered)));
         self.set_lapse(address, None);
         if let Some(loser) = loser {

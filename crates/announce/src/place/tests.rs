@@ -103,7 +103,7 @@ impl Cluster {
         before.iter().for_each(|before| self.load.remove(&before.node));
         self.load.add(&node);
         let generation = before.map_or(1, |before| before.generation + 1);
-        self.view.set_placement(address(index), Some(Placement { node, generation }));
+        self.view.set_placement(address(index), Some(Placement { node, generation, displaces: true }));
     }
 
     /// Does what is decided of every address; says what that was.

@@ -127,7 +127,7 @@ fn set(view: &mut View, name: &str, change: impl FnOnce(&mut Node)) {
 }
 
 fn place(view: &mut View, name: &str, generation: u64) -> Touched {
-    let placement = Placement { node: NodeName::new(name), generation };
+    let placement = Placement { node: NodeName::new(name), generation, displaces: true };
     view.set_placement(VIP.parse().unwrap(), Some(placement))
 }
 

@@ -227,7 +227,9 @@ impl Node {
                 self.keep(ballot, mine)
             }
             (_, Some((claim, Hold::Firm))) => {
-                let placed = ballot.nodes.first() == Some(&self.id) && ballot.generation > claim.generation;
+                let placed = ballot.displaces
+                    && ballot.nodes.first() == Some(&self.id)
+                    && ballot.generation > claim.generation;
                 if placed { Course::Claim(Cause::Placed) } else { Course::Yield }
             }
             (_, Some((claim, Hold::Covered))) => {
