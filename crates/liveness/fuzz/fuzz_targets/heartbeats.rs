@@ -50,7 +50,12 @@ fn ballot(choice: u8) -> Ballot {
     let ranked = (0..3).map(|place| NodeName::new(all[(usize::from(choice) + place) % 3]));
     let recorded = (choice & 8 != 0).then_some(Recorded { generation: u64::MAX, epoch: u64::MAX });
     let displaces = choice & 4 != 0;
-    Ballot { generation: u64::from(choice >> 4), displaces, ranked: ranked.take(usize::from(choice & 3)).collect(), recorded }
+    Ballot {
+        generation: u64::from(choice >> 4),
+        displaces,
+        ranked: ranked.take(usize::from(choice & 3)).collect(),
+        recorded,
+    }
 }
 
 struct Run {
