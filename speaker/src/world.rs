@@ -279,13 +279,16 @@ impl World {
         if node == self.me {
             self.ready_in = ready_in.flatten();
         }
+        if self.connected.get(&node) == connected.as_ref() {
+            return Touched::Addresses(BTreeSet::new());
+        }
         let is_there = connected.is_some();
-        let before = match connected.clone() {
+        let before = match connected {
             Some(connected) => self.connected.insert(node.clone(), connected),
             None => self.connected.remove(&node),
         };
         self.speakers_changed |= before.is_some() != is_there;
-        self.probing.set_speaker(node.clone(), connected);
+        self.probing.reconnected();
         self.set_neighbour(node);
         Touched::Addresses(BTreeSet::new())
     }
@@ -362,7 +365,7 @@ impl World {
         }
         commands.recorded = std::mem::take(&mut self.recorded);
         let touched = std::mem::replace(&mut self.touched, Touched::Addresses(BTreeSet::new()));
-        commands.probes = self.probing.decide(&self.me, &self.view, &touched);
+        commands.probes = self.probing.decide(&self.me, &self.view, &self.connected, &touched);
         let addresses: BTreeSet<_> = match touched {
             Touched::Addresses(addresses) => addresses,
             Touched::All => {

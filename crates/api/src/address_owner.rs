@@ -186,9 +186,7 @@ impl AddressOwnerSpec {
         }
         let generation = u64::try_from(*generation).ok().filter(|generation| *generation > 0);
         let generation = generation.ok_or_else(|| Invalid::new("spec.generation", "is less than 1"))?;
-        let displaces = Reason::displaces(reason);
-        let placement = Placement { node: NodeName::new(node), generation, displaces };
-        Ok((address, Placed { placement, reason: reason.clone(), answered: answered.clone() }))
+        Ok((address, Placed::new(NodeName::new(node), generation, reason.clone(), answered.clone())))
     }
 }
 
@@ -208,9 +206,10 @@ impl AddressOwner {
 }
 
 impl Placed {
-    /// A place.
-    pub fn new(placement: Placement, reason: Reason, answered: Answered) -> Self {
-        Self { placement, reason: reason.as_str().to_owned(), answered }
+    /// A place, for this reason: it says whether an owner elsewhere has to give way.
+    pub fn new(node: NodeName, generation: u64, reason: String, answered: Answered) -> Self {
+        let displaces = Reason::displaces(&reason);
+        Self { placement: Placement { node, generation, displaces }, reason, answered }
     }
 
     /// The spec that says so of this address, as a merge patch: whatever stood there, this is what stands then.
@@ -260,9 +259,8 @@ mod tests {
     #[test]
     fn what_is_written_is_read_again() {
         let address = "2001:db8::1".parse().unwrap();
-        let placement = Placement { node: NodeName::new("n1"), generation: 7, displaces: true };
         let answered = Answered { address_owner: Some("n1".into()), service: None };
-        let placed = Placed::new(placement, Reason::Requested, answered);
+        let placed = Placed::new(NodeName::new("n1"), 7, Reason::Requested.as_str().into(), answered);
         let object = json!({ "metadata": { "name": name(address) }, "spec": placed.spec(address) });
         let read: AddressOwner = serde_json::from_value(object.clone()).unwrap();
         assert_eq!(read.parse(), Ok((address, placed)));
@@ -280,9 +278,9 @@ mod tests {
 
     #[test]
     fn a_patch_takes_away_what_is_no_longer_asked_for() {
-        let placement = Placement { node: NodeName::new("n1"), generation: 7, displaces: true };
         let answered = Answered { address_owner: None, service: Some("n1".into()) };
-        let patch = Placed::new(placement, Reason::New, answered).patch("192.0.2.1".parse().unwrap());
+        let patch = Placed::new(NodeName::new("n1"), 7, Reason::New.as_str().into(), answered)
+            .patch("192.0.2.1".parse().unwrap());
         assert_eq!(patch["answered"], json!({ "addressOwner": null, "service": "n1" }));
         assert_eq!(patch["generation"], 7);
     }

@@ -40,3 +40,12 @@ pub(crate) struct Claim {
     pub(crate) epoch: u64,
     pub(crate) node: PeerId,
 }
+
+/// How great a claim on record is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Recorded {
+    /// Of the placement that it was made under.
+    pub generation: u64,
+    /// How many came before it.
+    pub epoch: u64,
+}

@@ -23,11 +23,11 @@ mod node;
 mod peer;
 mod wire;
 
-pub use ids::Incarnation;
+pub use ids::{Incarnation, Recorded};
 pub use keys::{ClusterKey, Keys};
 pub use node::{
     Answer, Ballot, Carrier, Cause, Counters, DataPath, Departure, Direct, Link, Member, Node, Output,
-    Ownership, Pace, PeerStatus, Recorded,
+    Ownership, Pace, PeerStatus,
 };
 pub use peer::Standing;
 pub use wire::Malformed;

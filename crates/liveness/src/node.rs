@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use ipnetwork::IpNetwork;
 use names::{Mac, NodeName};
 
-use crate::ids::{Claim, PeerId};
+use crate::ids::{Claim, PeerId, Recorded};
 use crate::keys::{Keyring, SenderKey};
 use crate::peer::Peer;
 use crate::{Incarnation, Keys};
@@ -53,15 +53,6 @@ pub struct Ballot {
     /// The greatest claim that is on record outside of the segment: a new one is greater, also if everybody has
     /// forgotten it.
     pub recorded: Option<Recorded>,
-}
-
-/// How great a claim on record is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Recorded {
-    /// Of the placement that it was made under.
-    pub generation: u64,
-    /// How many came before it.
-    pub epoch: u64,
 }
 
 /// Another speaker on the segment, as the cluster knows it.

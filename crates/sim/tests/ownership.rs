@@ -339,9 +339,7 @@ fn a_late_placement_that_followed_the_failover_before_takes_nothing_from_the_nex
     for (displaces, expected) in [(false, 1), (true, 0)] {
         for seed in 0..20 {
             let mut segment = running(3, 1, seed);
-            for other in 1..=segment.gateway() {
-                segment.paths.set_both(0, other, Path { cut: true, ..Path::GOOD });
-            }
+            cut_off(&mut segment, 0);
             segment.run(1000 * MS, |_| {});
             assert_eq!(owner(&segment, vip(0)), Some(1), "seed {seed}");
             // Where the address had been before it was lost again.

@@ -63,18 +63,21 @@ fn networks(links: &BTreeMap<LinkIndex, Link>, gateways: &[Gateway]) -> Vec<Netw
     let of_the_node =
         links.values().filter(|link| !NOT_THE_NODES.iter().any(|start| link.name.starts_with(start)));
     let all = of_the_node.map(|link| network(link, gateways));
-    let (mut first, then): (Vec<_>, Vec<_>) = all
+    let mut told: Vec<_> = all
         .filter(|network| {
             // Speakers may hear each other on an interface without any other address.
             let heard = network.mac.is_some() && network.link_local.is_some();
             heard || !network.addresses.is_empty() || !network.gateways.is_empty()
         })
-        .partition(|network| !network.gateways.is_empty());
-    first.extend(then);
-    // Were there too many, those would be left out that have the least to say.
-    first.sort_by_key(|network| network.addresses.is_empty() && network.gateways.is_empty());
-    first.truncate(MOST_NETWORKS);
-    first
+        .collect();
+    told.sort_by_key(|network| match (network.gateways.is_empty(), network.addresses.is_empty()) {
+        (false, _) => 0,
+        (true, false) => 1,
+        // Were there too many, those would be left out that have the least to say.
+        (true, true) => 2,
+    });
+    told.truncate(MOST_NETWORKS);
+    told
 }
 
 fn network(link: &Link, gateways: &[Gateway]) -> Network {

@@ -90,7 +90,7 @@ impl<'a> Here<'a> {
     }
 }
 
-fn numbered(here: &Here<'_>, theirs: &[Interface]) -> Option<Member> {
+fn numbered<'a>(here: &Here<'_>, theirs: &'a [Interface]) -> Option<Member> {
     let beside = |theirs: &IpNetwork| {
         here.segments.iter().any(|ours| ours.contains(theirs.ip()) && ours.ip() != theirs.ip())
     };
@@ -100,10 +100,8 @@ fn numbered(here: &Here<'_>, theirs: &[Interface]) -> Option<Member> {
     };
     // Of a node whose speaker has not said yet which networks it is in, only addresses are known.
     let alone = |theirs: &IpNetwork| beside(theirs) && IpNetwork::from(theirs.ip()) == *theirs;
-    let all = || {
-        let of = |interface: &'_ Interface| (interface.networks.clone(), interface.mac);
-        theirs.iter().map(of).flat_map(|(networks, mac)| networks.into_iter().map(move |one| (one, mac)))
-    };
+    let each = |interface: &'a Interface| interface.networks.iter().map(move |one| (*one, interface.mac));
+    let all = || theirs.iter().flat_map(each);
     let first = all().filter(|(network, _)| same(network)).min();
     let (network, mac) = first.or_else(|| all().filter(|(network, _)| alone(network)).min())?;
     Some(Member { address: network.ip(), mac })

@@ -24,47 +24,57 @@ fn is_on_segment(node: &Connected, address: IpAddr, interfaces: &Interfaces) -> 
 #[derive(Debug, Default)]
 pub(super) struct Probing {
     pools: BTreeMap<PoolName, Candidates>,
-    connected: BTreeMap<NodeName, Connected>,
     changed: bool,
     told: Arc<Probes>,
 }
 
 impl Probing {
     pub(super) fn set_pool(&mut self, name: PoolName, candidates: Option<Candidates>) {
-        self.changed |= put(&mut self.pools, name, candidates);
+        self.changed |= self.pools.get(&name) != candidates.as_ref();
+        match candidates {
+            Some(candidates) => drop(self.pools.insert(name, candidates)),
+            None => drop(self.pools.remove(&name)),
+        }
     }
 
-    pub(super) fn set_speaker(&mut self, node: NodeName, connected: Option<Connected>) {
-        self.changed |= put(&mut self.connected, node, connected);
+    /// Some node is connected otherwise.
+    pub(super) fn reconnected(&mut self) {
+        self.changed = true;
     }
 
     /// What this node probes from now on, if that is something else.
-    pub(super) fn decide(&mut self, me: &NodeName, view: &View, touched: &Touched) -> Option<Arc<Probes>> {
+    pub(super) fn decide(
+        &mut self,
+        me: &NodeName,
+        view: &View,
+        connected: &BTreeMap<NodeName, Connected>,
+        touched: &Touched,
+    ) -> Option<Arc<Probes>> {
         let changed = std::mem::take(&mut self.changed);
         if !changed && *touched != Touched::All {
             return None;
         }
-        let now = self.probes(me, view);
+        let now = self.probes(me, view, connected);
         (now != *self.told).then(|| {
             self.told = Arc::new(now);
             Arc::clone(&self.told)
         })
     }
 
-    fn probes(&self, me: &NodeName, view: &View) -> Probes {
+    fn probes(&self, me: &NodeName, view: &View, connected: &BTreeMap<NodeName, Connected>) -> Probes {
         let mut candidates = BTreeMap::new();
         for (pool, wanted) in &self.pools {
             let Some(thoroughness) = thoroughness(wanted.probe) else { continue };
             for address in &wanted.addresses {
                 let is_connected = |node: &NodeName, interfaces: &Interfaces| {
-                    self.connected.get(node).is_some_and(|node| is_on_segment(node, *address, interfaces))
+                    connected.get(node).is_some_and(|node| is_on_segment(node, *address, interfaces))
                 };
                 let mine = probers(view, pool, *address, is_connected).into_iter();
                 let mine = mine.filter(|(node, _)| node == me).map(|(_, interfaces)| interfaces);
                 candidates.extend(mine.map(|interfaces| (*address, (interfaces, thoroughness))));
             }
         }
-        let others = self.connected.iter().filter(|(node, _)| *node != me);
+        let others = connected.iter().filter(|(node, _)| *node != me);
         let macs = others.flat_map(|(_, node)| node).filter_map(|interface| interface.mac);
         Probes { candidates, speakers: macs.collect() }
     }
@@ -75,17 +85,5 @@ const fn thoroughness(probe: Probe) -> Option<Thoroughness> {
         Probe::Off => None,
         Probe::Quick => Some(Thoroughness::Quick),
         Probe::Full => Some(Thoroughness::Full),
-    }
-}
-
-/// Puts the value there, or takes it away; says whether that changed anything.
-fn put<K: Ord, V: PartialEq>(map: &mut BTreeMap<K, V>, key: K, value: Option<V>) -> bool {
-    match value {
-        Some(value) if map.get(&key) == Some(&value) => false,
-        Some(value) => {
-            map.insert(key, value);
-            true
-        }
-        None => map.remove(&key).is_some(),
     }
 }

@@ -4,7 +4,7 @@ use std::cell::Cell;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use announce::{Arrival, Placement, Reason, Silence, Touched, Verdict, could_be_on, place};
+use announce::{Arrival, Reason, Silence, Touched, Verdict, could_be_on, place};
 use api::condition::{MOVED, Status};
 use api::{Answered, Condition, Placed, address_owner};
 use cluster::Write;
@@ -198,9 +198,7 @@ impl Placements {
         let generation = before.map_or_else(first, |before| before.placement.generation + 1);
         self.highest = self.highest.max(generation);
         let answered = before.map(|before| before.answered.clone()).unwrap_or_default();
-        let displaces = Reason::displaces(reason.as_str());
-        let placement = Placement { node: to, generation, displaces };
-        self.set_placed(address, Some(Placed::new(placement, reason, answered)));
+        self.set_placed(address, Some(Placed::new(to, generation, reason.as_str().to_owned(), answered)));
         self.set_lapse(address, None);
         if let Some(loser) = loser {
             self.shun(loser, now);

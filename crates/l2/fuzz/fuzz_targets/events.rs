@@ -10,66 +10,26 @@ use std::net::{IpAddr, Ipv6Addr};
 use std::time::{Duration, Instant};
 
 use l2::{Carrier, Echo, Interface, Output, Question, Responder};
+use l2_fuzz::{ADDRESSES, Input};
 use libfuzzer_sys::fuzz_target;
 use names::Mac;
 
-/// Few, so that things meet; two of them share a group.
-const ADDRESSES: [&str; 8] = [
-    "192.0.2.10",
-    "192.0.2.20",
-    "192.0.2.77",
-    "198.51.100.7",
-    "2001:db8::10",
-    "2001:db8::20",
-    "2001:db8::77",
-    "2001:db8:1::10",
-];
+fn question(input: &mut Input<'_>) -> Option<Question> {
+    Some(match input.octet()? % 3 {
+        0 => Question::Reach,
+        1 => Question::ReachAt(input.mac()?),
+        _ => Question::Duplicate,
+    })
+}
 
-struct Input<'a>(&'a [u8]);
-
-impl<'a> Input<'a> {
-    fn octet(&mut self) -> Option<u8> {
-        let (first, rest) = self.0.split_first()?;
-        self.0 = rest;
-        Some(*first)
-    }
-
-    fn number(&mut self) -> Option<u16> {
-        Some(u16::from_be_bytes([self.octet()?, self.octet()?]))
-    }
-
-    fn slice(&mut self, length: usize) -> &'a [u8] {
-        let (slice, rest) = self.0.split_at(length.min(self.0.len()));
-        self.0 = rest;
-        slice
-    }
-
-    fn address(&mut self) -> Option<IpAddr> {
-        let text = ADDRESSES[usize::from(self.octet()? % 8)];
-        Some(text.parse().expect("an address"))
-    }
-
-    fn mac(&mut self) -> Option<Mac> {
-        self.octet().map(|last| Mac::new([2, 0, 0, 0, 0, last]))
-    }
-
-    fn question(&mut self) -> Option<Question> {
-        Some(match self.octet()? % 3 {
-            0 => Question::Reach,
-            1 => Question::ReachAt(self.mac()?),
-            _ => Question::Duplicate,
-        })
-    }
-
-    fn interface(&mut self) -> Option<Interface> {
-        let mac = Mac::new([2, 0, 0, 0, 0, 1 + self.octet()? % 2]);
-        let flags = self.octet()?;
-        let carrier = if flags & 1 == 0 { Carrier::Up } else { Carrier::Down };
-        let link_local = (flags & 2 == 0).then(|| "fe80::1".parse().expect("an address"));
-        let networks: &[&str] = if flags & 4 == 0 { &["192.0.2.1/24", "2001:db8::1/64"] } else { &[] };
-        let addresses = networks.iter().map(|network| network.parse().expect("a network")).collect();
-        Some(Interface { mac, link_local, addresses, carrier })
-    }
+fn interface(input: &mut Input<'_>) -> Option<Interface> {
+    let mac = Mac::new([2, 0, 0, 0, 0, 1 + input.octet()? % 2]);
+    let flags = input.octet()?;
+    let carrier = if flags & 1 == 0 { Carrier::Up } else { Carrier::Down };
+    let link_local = (flags & 2 == 0).then(|| "fe80::1".parse().expect("an address"));
+    let networks: &[&str] = if flags & 4 == 0 { &["192.0.2.1/24", "2001:db8::1/64"] } else { &[] };
+    let addresses = networks.iter().map(|network| network.parse().expect("a network")).collect();
+    Some(Interface { mac, link_local, addresses, carrier })
 }
 
 struct World {
@@ -86,7 +46,7 @@ impl World {
             0 => responder.own(now, input.address()?),
             1 => responder.cover(now, input.address()?, input.mac()?),
             2 => responder.disown(now, input.address()?),
-            3 => responder.ask(now, input.address()?, input.question()?),
+            3 => responder.ask(now, input.address()?, question(input)?),
             4 => {
                 let count = usize::from(input.octet()? % 4);
                 let speakers = (0..count).filter_map(|_| input.mac()).collect();
@@ -98,7 +58,7 @@ impl World {
                 responder.set_refresh(now, (seconds > 0).then_some(Duration::from_secs(seconds)));
             }
             7 => {
-                let interface = input.interface()?;
+                let interface = interface(input)?;
                 self.mac = interface.mac;
                 responder.handle_interface(now, interface);
             }

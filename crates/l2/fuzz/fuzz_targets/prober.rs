@@ -12,52 +12,21 @@ use std::time::{Duration, Instant};
 
 use l2::prober::{Finding, Output, Prober, Thoroughness};
 use l2::{Carrier, Interface};
+use l2_fuzz::{ADDRESSES, Input, address};
 use libfuzzer_sys::fuzz_target;
 use names::Mac;
 
-/// Few, so that things meet; two of them share a group.
-const ADDRESSES: [&str; 8] = [
-    "192.0.2.10",
-    "192.0.2.20",
-    "192.0.2.77",
-    "198.51.100.7",
-    "2001:db8::10",
-    "2001:db8::20",
-    "2001:db8::77",
-    "2001:db8:1::10",
-];
+fn candidates(input: &mut Input<'_>) -> Option<BTreeMap<IpAddr, Thoroughness>> {
+    let (wanted, full) = (input.octet()?, input.octet()?);
+    let chosen = (0..ADDRESSES.len()).filter(|place| wanted >> place & 1 == 1);
+    let thoroughness =
+        |place: usize| if full >> place & 1 == 1 { Thoroughness::Full } else { Thoroughness::Quick };
+    Some(chosen.map(|place| (address(place), thoroughness(place))).collect())
+}
 
-struct Input<'a>(&'a [u8]);
-
-impl<'a> Input<'a> {
-    fn octet(&mut self) -> Option<u8> {
-        let (first, rest) = self.0.split_first()?;
-        self.0 = rest;
-        Some(*first)
-    }
-
-    fn number(&mut self) -> Option<u16> {
-        Some(u16::from_be_bytes([self.octet()?, self.octet()?]))
-    }
-
-    fn slice(&mut self, length: usize) -> &'a [u8] {
-        let (slice, rest) = self.0.split_at(length.min(self.0.len()));
-        self.0 = rest;
-        slice
-    }
-
-    fn candidates(&mut self) -> Option<BTreeMap<IpAddr, Thoroughness>> {
-        let (wanted, full) = (self.octet()?, self.octet()?);
-        let chosen = ADDRESSES.iter().enumerate().filter(|(place, _)| wanted >> place & 1 == 1);
-        let thoroughness =
-            |place: usize| if full >> place & 1 == 1 { Thoroughness::Full } else { Thoroughness::Quick };
-        Some(chosen.map(|(place, text)| (text.parse().expect("an address"), thoroughness(place))).collect())
-    }
-
-    fn macs(&mut self) -> Option<BTreeSet<Mac>> {
-        let count = usize::from(self.octet()? % 4);
-        Some((0..count).filter_map(|_| Some(Mac::new([2, 0, 0, 0, 0, self.octet()?]))).collect())
-    }
+fn macs(input: &mut Input<'_>) -> Option<BTreeSet<Mac>> {
+    let count = usize::from(input.octet()? % 4);
+    Some((0..count).filter_map(|_| input.mac()).collect())
 }
 
 /// An interface whose MAC ends with 1 or 2.
@@ -82,12 +51,12 @@ impl World {
         let now = self.now;
         match input.octet()? % 5 {
             0 => {
-                let candidates = input.candidates()?;
+                let candidates = candidates(input)?;
                 self.candidates = candidates.keys().copied().collect();
                 self.found.retain(|address, _| candidates.contains_key(address));
                 self.prober.set_candidates(now, &candidates);
             }
-            1 => self.prober.set_speakers(now, input.macs()?),
+            1 => self.prober.set_speakers(now, macs(input)?),
             2 => {
                 self.interface = interface(input.octet()?);
                 self.prober.handle_interface(now, self.interface.clone());

@@ -7,11 +7,9 @@ use ipnetwork::IpNetwork;
 use names::Mac;
 
 use super::standing::PATIENCE;
-use super::{
-    Address, Answer, Carrier, Cause, DataPath, Departure, Mine, Node, Output, Phase, Ranked, Recorded,
-};
+use super::{Address, Answer, Carrier, Cause, DataPath, Departure, Mine, Node, Output, Phase, Ranked};
 use crate::Standing;
-use crate::ids::{Claim, PeerId};
+use crate::ids::{Claim, PeerId, Recorded};
 use crate::peer::Peer;
 use crate::wire::{Condition, Wish};
 
